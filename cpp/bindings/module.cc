@@ -1,0 +1,47 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "core/isa.h"
+#include "core/parallel.h"
+
+namespace py = pybind11;
+
+namespace neocog::bindings {
+
+void bind_conv(py::module_& m);
+
+namespace {
+
+std::vector<std::string> available_isas() {
+  std::vector<std::string> names;
+  for (const Isa isa : kAllIsas) {
+    if (isa_available(isa)) names.emplace_back(isa_name(isa));
+  }
+  return names;
+}
+
+void set_isa(const std::string& name) {
+  for (const Isa isa : kAllIsas) {
+    if (name == isa_name(isa) && set_active_isa(isa)) return;
+  }
+  throw py::value_error("`name` is '" + name + "', not an instruction set of this CPU; see available_isas().");
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+  m.doc() = "Compiled kernels of neocog. Private: use neocog.ops.";
+  m.attr("__version__") = NEOCOG_VERSION;
+  m.attr("isa_environment_error") = py::cast(isa_environment_error());
+  m.def("available_isas", &available_isas);
+  m.def("active_isa", [] { return std::string(isa_name(active_isa())); });
+  m.def("set_isa", &set_isa, py::arg("name"));
+  m.def("get_num_threads", &get_num_threads);
+  m.def("set_num_threads", &set_num_threads, py::arg("threads"));
+  bind_conv(m);
+}
+
+}  // namespace neocog::bindings

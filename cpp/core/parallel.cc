@@ -1,0 +1,67 @@
+#include "core/parallel.h"
+
+#include <atomic>
+#include <cstdlib>
+
+#ifdef _OPENMP
+#include <omp.h>
+#include <pthread.h>
+#endif
+
+namespace neocog {
+namespace {
+
+std::atomic<int> requested{0};
+
+#ifdef _OPENMP
+// libgomp's pool does not survive a fork: a child that opened a parallel region would wait forever.
+std::atomic<bool> forked{false};
+[[maybe_unused]] const int fork_hook = pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
+#endif
+
+int environment_threads() {
+  static const int threads = [] {
+    const char* text = std::getenv("NEOCOG_NUM_THREADS");
+    const long value = text == nullptr ? 0 : std::strtol(text, nullptr, 10);
+    return value > 0 && value <= 4096 ? static_cast<int>(value) : 0;
+  }();
+  return threads;
+}
+
+}  // namespace
+
+int get_num_threads() {
+  if (const int threads = requested.load(std::memory_order_relaxed); threads > 0) return threads;
+  if (environment_threads() > 0) return environment_threads();
+#ifdef _OPENMP
+  return omp_get_max_threads();
+#else
+  return 1;
+#endif
+}
+
+void set_num_threads(int threads) { requested.store(threads, std::memory_order_relaxed); }
+
+int threads_for(int64_t items) {
+#ifdef _OPENMP
+  if (items <= 1 || forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;
+  const int threads = get_num_threads();
+  return items < threads ? static_cast<int>(items) : threads;
+#else
+  (void)items;
+  return 1;
+#endif
+}
+
+void parallel_detail::run(int64_t items, int threads, Body body, void* context) {
+  if (threads <= 1) {
+    for (int64_t item = 0; item < items; ++item) body(context, item, 0);
+    return;
+  }
+#ifdef _OPENMP
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
+  for (int64_t item = 0; item < items; ++item) body(context, item, omp_get_thread_num());
+#endif
+}
+
+}  // namespace neocog

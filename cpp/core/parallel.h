@@ -1,0 +1,33 @@
+// Sharing work among threads: the only OpenMP in the library.
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+namespace neocog {
+
+// Threads one call may use: set_num_threads, else NEOCOG_NUM_THREADS, else OpenMP's own setting.
+int get_num_threads();
+void set_num_threads(int threads);  // 0 returns to the default
+
+namespace parallel_detail {
+using Body = void (*)(void* context, int64_t item, int thread);
+void run(int64_t items, int threads, Body body, void* context);
+}  // namespace parallel_detail
+
+// Threads that parallel_for would use for `items` items from this thread, at least 1.
+int threads_for(int64_t items);
+
+// Calls body(item, thread) once for every item in [0, items); thread < threads_for(items).
+// Items are handed out as threads become free, so results must not depend on which thread ran them.
+// The body must not throw. One thread, a nested call and a forked child run serially.
+template <class F>
+void parallel_for(int64_t items, F&& body) {
+  using Function = std::remove_reference_t<F>;
+  parallel_detail::run(
+      items, threads_for(items),
+      [](void* context, int64_t item, int thread) { (*static_cast<Function*>(context))(item, thread); },
+      const_cast<std::remove_const_t<Function>*>(&body));
+}
+
+}  // namespace neocog

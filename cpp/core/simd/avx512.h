@@ -1,0 +1,78 @@
+// AVX-512 (F, VL, BW, DQ): sixteen floats. The contract of Vec stands in scalar.h.
+#pragma once
+
+#include <immintrin.h>
+
+#include "core/macros.h"
+
+#define NEOCOG_ISA avx512
+#define NEOCOG_ISA_HAS_DOUBLE 0
+
+namespace neocog::avx512 {
+
+template <class T>
+struct Vec;
+
+template <>
+struct Vec<float> {
+  static constexpr int64_t lanes = 16;
+  struct Mask {
+    __mmask16 m;
+    NEOCOG_INLINE Mask operator|(Mask o) const { return {static_cast<__mmask16>(m | o.m)}; }
+    NEOCOG_INLINE Mask operator&(Mask o) const { return {static_cast<__mmask16>(m & o.m)}; }
+  };
+  __m512 v;
+
+  static NEOCOG_INLINE __mmask16 first(int64_t n) {
+    return static_cast<__mmask16>((1u << static_cast<unsigned>(n)) - 1u);
+  }
+  static NEOCOG_INLINE Vec zero() { return {_mm512_setzero_ps()}; }
+  static NEOCOG_INLINE Vec set1(float x) { return {_mm512_set1_ps(x)}; }
+  static NEOCOG_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static NEOCOG_INLINE Vec load_n(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
+  NEOCOG_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
+  NEOCOG_INLINE void store_n(float* p, int64_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
+  friend NEOCOG_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
+  friend NEOCOG_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
+  friend NEOCOG_INLINE Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
+  friend NEOCOG_INLINE Vec operator/(Vec a, Vec b) { return {_mm512_div_ps(a.v, b.v)}; }
+  friend NEOCOG_INLINE Vec fma(Vec a, Vec b, Vec c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+  friend NEOCOG_INLINE Vec max(Vec a, Vec b) { return {_mm512_max_ps(a.v, b.v)}; }
+  friend NEOCOG_INLINE Vec min(Vec a, Vec b) { return {_mm512_min_ps(a.v, b.v)}; }
+  friend NEOCOG_INLINE Mask gt(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_GT_OQ)}; }
+  friend NEOCOG_INLINE Mask eq(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
+  friend NEOCOG_INLINE Mask unordered(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_UNORD_Q)}; }
+  friend NEOCOG_INLINE Vec select(Mask m, Vec a, Vec b) { return {_mm512_mask_blend_ps(m.m, b.v, a.v)}; }
+  NEOCOG_INLINE float sum() const { return _mm512_reduce_add_ps(v); }
+  NEOCOG_INLINE float get(int64_t i) const {
+    alignas(64) float lane[16];
+    _mm512_store_ps(lane, v);
+    return lane[i];
+  }
+  static NEOCOG_INLINE void transpose(Vec (&r)[lanes]) {
+    __m512 t[16], u[16];
+    for (int i = 0; i < 16; i += 2) {
+      t[i] = _mm512_unpacklo_ps(r[i].v, r[i + 1].v);
+      t[i + 1] = _mm512_unpackhi_ps(r[i].v, r[i + 1].v);
+    }
+    for (int i = 0; i < 16; i += 4) {
+      u[i] = _mm512_shuffle_ps(t[i], t[i + 2], 0x44);
+      u[i + 1] = _mm512_shuffle_ps(t[i], t[i + 2], 0xEE);
+      u[i + 2] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0x44);
+      u[i + 3] = _mm512_shuffle_ps(t[i + 1], t[i + 3], 0xEE);
+    }
+    // 4 x 4 blocks of 128 bits remain: rows i, i+4, i+8, i+12 hold column block i.
+    for (int i = 0; i < 4; ++i) {
+      const __m512 a = _mm512_shuffle_f32x4(u[i], u[i + 4], 0x88);
+      const __m512 b = _mm512_shuffle_f32x4(u[i], u[i + 4], 0xDD);
+      const __m512 c = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0x88);
+      const __m512 d = _mm512_shuffle_f32x4(u[i + 8], u[i + 12], 0xDD);
+      r[i].v = _mm512_shuffle_f32x4(a, c, 0x88);
+      r[i + 4].v = _mm512_shuffle_f32x4(b, d, 0x88);
+      r[i + 8].v = _mm512_shuffle_f32x4(a, c, 0xDD);
+      r[i + 12].v = _mm512_shuffle_f32x4(b, d, 0xDD);
+    }
+  }
+};
+
+}  // namespace neocog::avx512

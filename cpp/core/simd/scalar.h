@@ -1,0 +1,68 @@
+// The portable vector: 16 bytes by the compiler's vector extension, any CPU, float and double.
+#pragma once
+
+#include "core/macros.h"
+
+#define NEOCOG_ISA scalar
+#define NEOCOG_ISA_HAS_DOUBLE 1
+
+namespace neocog::scalar {
+
+// The contract of Vec, the same in every ISA header: `lanes` values of T in one register.
+// max and min return b where a or b is NaN; load_n and store_n touch the first n lanes only.
+template <class T>
+struct Vec {
+  static constexpr int64_t lanes = 16 / sizeof(T);
+  typedef T Native __attribute__((vector_size(16)));
+  typedef T Unaligned __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
+  using Integer = decltype(Native{} < Native{});
+  struct Mask {
+    Integer m;
+    NEOCOG_INLINE Mask operator|(Mask o) const { return {m | o.m}; }
+    NEOCOG_INLINE Mask operator&(Mask o) const { return {m & o.m}; }
+  };
+  Native v;
+
+  static NEOCOG_INLINE Vec zero() { return {Native{}}; }
+  static NEOCOG_INLINE Vec set1(T x) { return {Native{} + x}; }
+  static NEOCOG_INLINE Vec load(const T* p) { return {*reinterpret_cast<const Unaligned*>(p)}; }
+  static NEOCOG_INLINE Vec load_n(const T* p, int64_t n) {
+    Vec r = zero();
+    for (int64_t i = 0; i < n; ++i) r.v[i] = p[i];
+    return r;
+  }
+  NEOCOG_INLINE void store(T* p) const { *reinterpret_cast<Unaligned*>(p) = v; }
+  NEOCOG_INLINE void store_n(T* p, int64_t n) const {
+    for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+  }
+  friend NEOCOG_INLINE Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
+  friend NEOCOG_INLINE Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
+  friend NEOCOG_INLINE Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
+  friend NEOCOG_INLINE Vec operator/(Vec a, Vec b) { return {a.v / b.v}; }
+  friend NEOCOG_INLINE Vec fma(Vec a, Vec b, Vec c) { return {a.v * b.v + c.v}; }
+  friend NEOCOG_INLINE Vec max(Vec a, Vec b) { return {a.v > b.v ? a.v : b.v}; }
+  friend NEOCOG_INLINE Vec min(Vec a, Vec b) { return {a.v < b.v ? a.v : b.v}; }
+  friend NEOCOG_INLINE Mask gt(Vec a, Vec b) { return {a.v > b.v}; }
+  friend NEOCOG_INLINE Mask eq(Vec a, Vec b) { return {a.v == b.v}; }
+  friend NEOCOG_INLINE Mask unordered(Vec a, Vec b) { return {(a.v != a.v) | (b.v != b.v)}; }
+  // Lanes of a where the mask is set, of b elsewhere.
+  friend NEOCOG_INLINE Vec select(Mask m, Vec a, Vec b) { return {m.m ? a.v : b.v}; }
+  NEOCOG_INLINE T sum() const {
+    T s = v[0];
+    for (int64_t i = 1; i < lanes; ++i) s += v[i];
+    return s;
+  }
+  NEOCOG_INLINE T get(int64_t i) const { return v[i]; }
+  // Rows to columns, in registers.
+  static NEOCOG_INLINE void transpose(Vec (&r)[lanes]) {
+    for (int64_t i = 0; i < lanes; ++i) {
+      for (int64_t j = i + 1; j < lanes; ++j) {
+        const T t = r[i].v[j];
+        r[i].v[j] = r[j].v[i];
+        r[j].v[i] = t;
+      }
+    }
+  }
+};
+
+}  // namespace neocog::scalar

@@ -1,0 +1,42 @@
+// Convolution (cross-correlation, as every framework has it) with stride, dilation, groups and any zero padding.
+//   y[n,o,i,j] = f(bias[o] + sum over c,r,s of x[n, c, h.tap(i,r), w.tap(j,s)] * weight[o,c,r,s] + residual[n,o,i,j])
+// x (N,C,H,W), weight (O, C/groups, R, S) dense, y (N,O,P,Q); x and y in either layout. One dimension is H = R = 1.
+// Products accumulate in the type of the data over (r,s,c) in that order: |error| <= (R*S*C/groups + 2) * eps * sum |x*w|.
+#pragma once
+
+#include "core/image.h"
+#include "core/window.h"
+#include "ops/elementwise/elementwise.h"
+
+namespace neocog {
+
+struct ConvGeometry {  // sizes only
+  int64_t batch, in_channels, out_channels, groups;
+  WindowAxis h, w;
+};
+
+// What happens to a sum before it is stored.
+template <class T>
+struct Epilogue {
+  const T* bias = nullptr;      // (O)
+  const T* residual = nullptr;  // laid out as y
+  Activation activation = Activation::kIdentity;
+  T alpha = 0;
+};
+
+template <class T>
+void conv_forward(const ConvGeometry&, Image<const T> x, const T* weight, const Epilogue<T>&, Image<T> y);
+
+// dx[n,c,h,w] = sum of dy * weight over every output that x[n,c,h,w] went into.
+template <class T>
+void conv_backward_x(const ConvGeometry&, Image<const T> dy, const T* weight, Image<T> dx);
+
+// dw[o,c,r,s] = sum over n,i,j of dy[n,o,i,j] * x[n, c, h.tap(i,r), w.tap(j,s)], the same bits for any number of threads.
+template <class T>
+void conv_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw);
+
+// db[o] = sum over n,i,j of dy[n,o,i,j].
+template <class T>
+void conv_backward_bias(Image<const T> dy, T* db);
+
+}  // namespace neocog

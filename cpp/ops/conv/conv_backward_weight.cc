@@ -1,0 +1,205 @@
+// The weight gradient: one product per tap, reduced over pixels while the results stay in registers.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "core/parallel.h"
+#include "core/scratch.h"
+#include "ops/conv/conv.h"
+#include "ops/conv/strip.h"
+#include "ops/depthwise/depthwise.h"
+#include "ops/gemm/gemm.h"
+
+namespace neocog {
+namespace {
+
+// dy's panel of one tile (192 pixels x 64 channels x 4 bytes) stays in the first-level cache while every tap reads it.
+constexpr int64_t kTilePixels = 192;
+constexpr int64_t kStripBytes = 256 << 10;
+// The work is cut by the geometry alone, never by the number of threads: sums keep their order.
+constexpr int64_t kItems = 16;
+constexpr int64_t kPixelsPerChunk = 512;
+constexpr int64_t kPartialBytes = 32 << 20;
+
+struct WeightGradientPlan {
+  int64_t in_group, out_group;
+  bool in_place;
+  int64_t pixel, pitch;
+  int64_t tile_h, tile_w, tiles_h, tiles_w, strip_rows, strip_cols;
+  int64_t taps, run;            // taps with merged columns, elements under each
+  int64_t pixel_chunks, column_chunks;
+  int64_t rows;                 // taps * run = R * S * in_group
+};
+
+template <class T>
+WeightGradientPlan make_plan(const ConvGeometry& g, const Image<const T>& x, const PanelSplit& split) {
+  WeightGradientPlan plan{};
+  plan.in_group = g.in_channels / g.groups;
+  plan.out_group = g.out_channels / g.groups;
+  const auto reaches_inside = [](const WindowAxis& axis) {
+    return axis.tap(0, 0) >= 0 && axis.inside(axis.tap(axis.out() - 1, axis.kernel - 1));
+  };
+  plan.in_place = x.channels_last() && reaches_inside(g.h) && reaches_inside(g.w);
+  const int64_t reach_h = (g.h.kernel - 1) * g.h.dilation, reach_w = (g.w.kernel - 1) * g.w.dilation;
+  const int64_t budget = kStripBytes / static_cast<int64_t>(sizeof(T));
+  const auto strip_size = [&](int64_t th, int64_t tw) {
+    return ((th - 1) * g.h.stride + reach_h + 1) * ((tw - 1) * g.w.stride + reach_w + 1) * plan.in_group;
+  };
+  const int64_t out_h = g.h.out(), out_w = g.w.out();
+  int64_t tw = out_w;
+  while (tw > 8 && (tw > kTilePixels || (strip_size(1, tw) > budget && tw * g.w.stride > reach_w))) tw = ceil_div(tw, 2);
+  plan.tiles_w = ceil_div(out_w, tw);
+  plan.tile_w = ceil_div(out_w, plan.tiles_w);
+  int64_t th = 1;
+  while (th < out_h && strip_size(th + 1, plan.tile_w) <= budget && (th + 1) * plan.tile_w <= kTilePixels) ++th;
+  plan.tiles_h = ceil_div(out_h, th);
+  plan.tile_h = ceil_div(out_h, plan.tiles_h);
+  plan.strip_rows = (plan.tile_h - 1) * g.h.stride + reach_h + 1;
+  plan.strip_cols = (plan.tile_w - 1) * g.w.stride + reach_w + 1;
+  plan.pixel = plan.in_place ? g.in_channels : plan.in_group;
+  plan.pitch = plan.in_place ? x.w * g.in_channels : plan.strip_cols * plan.in_group;
+  const bool merge = g.w.dilation == 1 && plan.pixel == plan.in_group;
+  plan.taps = g.h.kernel * (merge ? 1 : g.w.kernel);
+  plan.run = plan.in_group * (merge ? g.w.kernel : 1);
+  plan.rows = plan.taps * plan.run;
+
+  const int64_t tiles = g.batch * plan.tiles_h * plan.tiles_w;
+  const int64_t bytes = g.in_channels * plan.out_group * g.h.kernel * g.w.kernel * static_cast<int64_t>(sizeof(T));
+  plan.pixel_chunks = std::clamp<int64_t>(g.batch * out_h * out_w / kPixelsPerChunk, 1, kItems);
+  plan.pixel_chunks = std::min({plan.pixel_chunks, tiles, std::max<int64_t>(1, kPartialBytes / std::max<int64_t>(1, bytes))});
+  plan.column_chunks = std::min(split.panels, ceil_div(kItems, plan.pixel_chunks * g.groups));
+  return plan;
+}
+
+// to (pixels, width) = the tile's columns of dy, with zeros where the panel is wider than the columns.
+template <class T>
+void pack_dy(const Image<const T>& dy, int64_t n, int64_t channel, int64_t columns, int64_t row0, int64_t rows,
+             int64_t col0, int64_t cols, int64_t width, T* to) {
+  if (columns < width) std::memset(to, 0, sizeof(T) * rows * cols * width);
+  if (!dy.channels_last()) {
+    const bool whole_rows = cols == dy.w;
+    const int64_t calls = whole_rows ? 1 : rows, pixels = whole_rows ? rows * cols : cols;
+    for (int64_t i = 0; i < calls; ++i) {
+      gemm_kernels<T>().transpose(dy.at(n, channel, row0 + i, col0), dy.stride_c(), to + i * pixels * width, width,
+                                  columns, pixels);
+    }
+    return;
+  }
+  for (int64_t i = 0; i < rows; ++i) {
+    const T* from = dy.at(n, channel, row0 + i, col0);
+    for (int64_t j = 0; j < cols; ++j, to += width, from += dy.c) std::memcpy(to, from, sizeof(T) * columns);
+  }
+}
+
+}  // namespace
+
+template <class T>
+void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw) {
+  const int64_t kernel_size = g.h.kernel * g.w.kernel;
+  const int64_t weights = g.out_channels * (g.in_channels / g.groups) * kernel_size;
+  if (weights == 0) return;
+  if (dy.size() == 0) {
+    std::memset(dw, 0, sizeof(T) * weights);
+    return;
+  }
+  if (is_depthwise(g)) {
+    depthwise_backward_weight(g, x, dy, dw);
+    return;
+  }
+  const GemmKernels<T>& kernels = gemm_kernels<T>();
+  const PanelSplit split(g.out_channels / g.groups, kernels.lanes, kernels.max_vectors);
+  const WeightGradientPlan plan = make_plan(g, x, split);
+  const int64_t group_size = plan.rows * split.vectors * kernels.lanes;  // one packed gradient of one group
+  const int64_t items = plan.pixel_chunks * g.groups * plan.column_chunks;
+  const int threads = threads_for(std::max(items, g.groups * split.panels));
+  const int64_t tile_pixels = plan.tile_h * plan.tile_w;
+  const int64_t strip = plan.in_place ? 0 : plan.strip_rows * plan.strip_cols * plan.in_group;
+  const int64_t block = tile_pixels * kernels.max_vectors * kernels.lanes;
+  const int64_t finished = plan.rows * kernels.max_vectors * kernels.lanes;
+
+  Scratch scratch(Scratch::bytes_of<T>(plan.pixel_chunks * g.groups * group_size) +
+                  threads * (Scratch::bytes_of<T>(strip) + Scratch::bytes_of<T>(block) +
+                             Scratch::bytes_of<T>(finished) + Scratch::bytes_of<int64_t>(tile_pixels)));
+  T* const partial = scratch.take<T>(plan.pixel_chunks * g.groups * group_size);
+  struct Workspace {
+    T *strip, *block, *finished;
+    int64_t* row;
+  };
+  std::vector<Workspace> workspaces(threads);
+  for (Workspace& space : workspaces) {
+    space = {scratch.take<T>(strip), scratch.take<T>(block), scratch.take<T>(finished),
+             scratch.take<int64_t>(tile_pixels)};
+  }
+
+  const int64_t tiles = g.batch * plan.tiles_h * plan.tiles_w;
+  const int64_t taps_w = plan.taps / g.h.kernel;
+  parallel_for(items, [&](int64_t item, int thread) {
+    const Workspace& space = workspaces[thread];
+    const int64_t column_chunk = item % plan.column_chunks, group = item / plan.column_chunks % g.groups;
+    const int64_t pixel_chunk = item / plan.column_chunks / g.groups;
+    const int64_t panel0 = split.panels * column_chunk / plan.column_chunks;
+    const int64_t panel1 = split.panels * (column_chunk + 1) / plan.column_chunks;
+    T* const sums = partial + (pixel_chunk * g.groups + group) * group_size;
+    const int64_t first0 = split.begin(panel0) * kernels.lanes, first1 = split.begin(panel1) * kernels.lanes;
+    std::memset(sums + plan.rows * first0, 0, sizeof(T) * plan.rows * (first1 - first0));
+    const int64_t tile_end = tiles * (pixel_chunk + 1) / plan.pixel_chunks;
+    for (int64_t tile = tiles * pixel_chunk / plan.pixel_chunks; tile < tile_end; ++tile) {
+      const int64_t j0 = tile % plan.tiles_w * plan.tile_w, i0 = tile / plan.tiles_w % plan.tiles_h * plan.tile_h;
+      const int64_t n = tile / plan.tiles_w / plan.tiles_h;
+      const int64_t rows = std::min(plan.tile_h, dy.h - i0), cols = std::min(plan.tile_w, dy.w - j0);
+      if (rows <= 0 || cols <= 0) continue;
+      const T* a = space.strip;
+      if (plan.in_place) {
+        a = x.at(n, group * plan.in_group, g.h.tap(i0, 0), g.w.tap(j0, 0));
+      } else {
+        load_strip(x, n, group * plan.in_group, plan.in_group,
+                   {g.h.tap(i0, 0), plan.strip_rows, g.w.tap(j0, 0), plan.strip_cols}, space.strip);
+      }
+      int64_t pixels = 0;
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t j = 0; j < cols; ++j) {
+          space.row[pixels++] = i * g.h.stride * plan.pitch + j * g.w.stride * plan.pixel;
+        }
+      }
+      for (int64_t panel = panel0; panel < panel1; ++panel) {
+        const int64_t vectors = split.width(panel), width = vectors * kernels.lanes;
+        const int64_t first = split.begin(panel) * kernels.lanes;
+        pack_dy(dy, n, group * plan.out_group + first, std::min(width, plan.out_group - first), i0, rows, j0, cols,
+                width, space.block);
+        for (int64_t tap = 0; tap < plan.taps; ++tap) {
+          const int64_t offset = tap / taps_w * g.h.dilation * plan.pitch + tap % taps_w * g.w.dilation * plan.pixel;
+          kernels.outer_panel({a + offset, space.row, pixels, plan.run, space.block, vectors,
+                               sums + plan.rows * first + tap * plan.run * width});
+        }
+      }
+    }
+  });
+
+  // Adds the chunks in their order and turns (r, s, c; o) into (o, c, r, s).
+  parallel_for(g.groups * split.panels, [&](int64_t item, int thread) {
+    const int64_t panel = item % split.panels, group = item / split.panels;
+    const int64_t width = split.width(panel) * kernels.lanes, first = split.begin(panel) * kernels.lanes;
+    const int64_t count = plan.rows * width;
+    T* const sum = partial + group * group_size + plan.rows * first;
+    for (int64_t chunk = 1; chunk < plan.pixel_chunks; ++chunk) {
+      const T* part = sum + chunk * g.groups * group_size;
+      for (int64_t i = 0; i < count; ++i) sum[i] += part[i];
+    }
+    T* const turned = workspaces[thread].finished;  // (o, r, s, c)
+    kernels.transpose(sum, width, turned, plan.rows, plan.rows, width);
+    const int64_t columns = std::min(width, plan.out_group - first);
+    for (int64_t o = 0; o < columns; ++o) {
+      T* const to = dw + (group * plan.out_group + first + o) * plan.rows;
+      if (kernel_size == 1) {
+        std::memcpy(to, turned + o * plan.rows, sizeof(T) * plan.rows);
+      } else {
+        kernels.transpose(turned + o * plan.rows, plan.in_group, to, kernel_size, kernel_size, plan.in_group);
+      }
+    }
+  });
+}
+
+template void conv_backward_weight<float>(const ConvGeometry&, Image<const float>, Image<const float>, float*);
+template void conv_backward_weight<double>(const ConvGeometry&, Image<const double>, Image<const double>, double*);
+
+}  // namespace neocog

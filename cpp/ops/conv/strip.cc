@@ -1,0 +1,81 @@
+#include "ops/conv/strip.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "core/window.h"
+#include "ops/gemm/gemm.h"
+
+namespace neocog {
+
+template <class T>
+void load_strip(const Image<const T>& x, int64_t n, int64_t channel, int64_t channels, const StripWindow& window,
+                T* dst) {
+  const int64_t pitch = window.cols * channels;
+  // The columns and rows that exist.
+  const int64_t col0 = std::clamp<int64_t>(window.col, 0, x.w);
+  const int64_t col1 = std::clamp<int64_t>(window.col + window.cols, col0, x.w);
+  const int64_t row0 = std::clamp<int64_t>(window.row, 0, x.h);
+  const int64_t row1 = std::clamp<int64_t>(window.row + window.rows, row0, x.h);
+  const int64_t left = (col0 - window.col) * channels, middle = (col1 - col0) * channels;
+  if (row0 == row1 || col0 == col1) {
+    std::memset(dst, 0, sizeof(T) * window.rows * pitch);
+    return;
+  }
+  std::memset(dst, 0, sizeof(T) * (row0 - window.row) * pitch);
+  std::memset(dst + (row1 - window.row) * pitch, 0, sizeof(T) * (window.row + window.rows - row1) * pitch);
+  T* to = dst + (row0 - window.row) * pitch;
+  const bool whole_rows = middle == pitch && col1 - col0 == x.w;
+  if (!x.channels_last() && whole_rows) {
+    gemm_kernels<T>().transpose(x.at(n, channel, row0, 0), x.stride_c(), to, channels, channels,
+                                (row1 - row0) * x.w);
+    return;
+  }
+  for (int64_t row = row0; row < row1; ++row, to += pitch) {
+    std::memset(to, 0, sizeof(T) * left);
+    std::memset(to + left + middle, 0, sizeof(T) * (pitch - left - middle));
+    const T* from = x.at(n, channel, row, col0);
+    if (!x.channels_last()) {
+      gemm_kernels<T>().transpose(from, x.stride_c(), to + left, channels, channels, col1 - col0);
+    } else if (channels == x.c) {
+      std::memcpy(to + left, from, sizeof(T) * middle);
+    } else {
+      T* pixel = to + left;
+      for (int64_t col = col0; col < col1; ++col, pixel += channels, from += x.c) {
+        std::memcpy(pixel, from, sizeof(T) * channels);
+      }
+    }
+  }
+}
+
+template <class T>
+void store_strip(const T* src, int64_t stride, const Image<T>& y, int64_t n, int64_t channel, int64_t channels,
+                 const StripWindow& window, int64_t row_step, int64_t col_step) {
+  if (row_step == 1 && col_step == 1) {
+    const bool whole_rows = window.cols == y.w;
+    const int64_t calls = whole_rows ? 1 : window.rows;
+    const int64_t pixels = whole_rows ? window.rows * window.cols : window.cols;
+    for (int64_t i = 0; i < calls; ++i) {
+      gemm_kernels<T>().transpose(src + i * pixels * stride, stride, y.at(n, channel, window.row + i, window.col),
+                                  y.stride_c(), pixels, channels);
+    }
+    return;
+  }
+  for (int64_t i = 0; i < window.rows; ++i) {
+    for (int64_t c = 0; c < channels; ++c) {
+      T* to = y.at(n, channel + c, window.row + i * row_step, window.col);
+      const T* from = src + i * window.cols * stride + c;
+      for (int64_t j = 0; j < window.cols; ++j) to[j * col_step] = from[j * stride];
+    }
+  }
+}
+
+#define NEOCOG_INSTANTIATE(T)                                                                               \
+  template void load_strip<T>(const Image<const T>&, int64_t, int64_t, int64_t, const StripWindow&, T*);    \
+  template void store_strip<T>(const T*, int64_t, const Image<T>&, int64_t, int64_t, int64_t, const StripWindow&, \
+                               int64_t, int64_t);
+NEOCOG_INSTANTIATE(float)
+NEOCOG_INSTANTIATE(double)
+#undef NEOCOG_INSTANTIATE
+
+}  // namespace neocog

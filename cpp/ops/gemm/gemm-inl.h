@@ -1,0 +1,244 @@
+// Kernel bodies of gemm.h, compiled once per instruction set; no include guard on purpose.
+#include "ops/gemm/gemm.h"
+
+namespace neocog::NEOCOG_ISA {
+namespace {
+
+// Rows of a register tile that is `vectors` wide: accumulators plus one row of B plus one broadcast
+// fit the register file, and loads per multiply-add stay under 0.7.
+template <class T>
+constexpr int64_t tile_rows(int64_t vectors) {
+  if (Vec<T>::lanes == 16) return vectors == 4 ? 6 : 8;
+  return vectors == 1 ? 8 : vectors == 2 ? 6 : 4;
+}
+template <class T>
+constexpr int64_t kMaxVectors = Vec<T>::lanes == 16 ? 4 : 2;
+
+template <class T, int MR, int NR>
+NEOCOG_INLINE void taps_tile(const TapsPanel<T>& g, int64_t p) {
+  using V = Vec<T>;
+  V acc[MR][NR];
+  const int64_t tail = g.columns - (NR - 1) * V::lanes;  // columns of the last vector
+#pragma GCC unroll 8
+  for (int j = 0; j < NR; ++j) {
+    V start = V::zero();
+    if (g.bias != nullptr) {
+      const T* bias = g.bias + j * V::lanes;
+      start = j == NR - 1 && tail < V::lanes ? V::load_n(bias, tail) : V::load(bias);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) acc[i][j] = start;
+  }
+  const T* b = g.b;
+  for (int64_t t = 0; t < g.taps; ++t) {
+    const T* a[MR];
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) a[i] = g.a + g.row[p + i] + g.tap[t];
+    for (int64_t k = 0; k < g.run; ++k, b += NR * V::lanes) {
+      V col[NR];
+#pragma GCC unroll 8
+      for (int j = 0; j < NR; ++j) col[j] = V::load(b + j * V::lanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i) {
+        const V x = V::set1(a[i][k]);
+#pragma GCC unroll 8
+        for (int j = 0; j < NR; ++j) acc[i][j] = fma(x, col[j], acc[i][j]);
+      }
+    }
+  }
+  if (g.clamp) {
+    const V lo = V::set1(g.lo), hi = V::set1(g.hi);
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 8
+      for (int j = 0; j < NR; ++j) acc[i][j] = min(hi, max(lo, acc[i][j]));
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i) {
+    T* y = g.y + g.out[p + i];
+#pragma GCC unroll 8
+    for (int j = 0; j < NR - 1; ++j) acc[i][j].store(y + j * V::lanes);
+    if (tail >= V::lanes) {
+      acc[i][NR - 1].store(y + (NR - 1) * V::lanes);
+    } else {
+      acc[i][NR - 1].store_n(y + (NR - 1) * V::lanes, tail);
+    }
+  }
+}
+
+// Runs tiles of at most MR rows over all pixels, as equal as they can be: a last tile of one row
+// would cost as much as a full one.
+template <class T, int NR>
+NEOCOG_INLINE void taps_rows(const TapsPanel<T>& g) {
+  constexpr int kRows = static_cast<int>(tile_rows<T>(NR));
+  const int64_t tiles = ceil_div(g.pixels, kRows);
+  for (int64_t i = 0; i < tiles; ++i) {
+    const int64_t p = g.pixels * i / tiles;
+    switch (g.pixels * (i + 1) / tiles - p) {
+      case 1: taps_tile<T, 1, NR>(g, p); break;
+      case 2: taps_tile<T, 2, NR>(g, p); break;
+      case 3: taps_tile<T, 3, NR>(g, p); break;
+      case 4: taps_tile<T, 4, NR>(g, p); break;
+      case 5: if constexpr (kRows >= 5) taps_tile<T, 5, NR>(g, p); break;
+      case 6: if constexpr (kRows >= 6) taps_tile<T, 6, NR>(g, p); break;
+      case 7: if constexpr (kRows >= 7) taps_tile<T, 7, NR>(g, p); break;
+      default: if constexpr (kRows >= 8) taps_tile<T, 8, NR>(g, p); break;
+    }
+  }
+}
+
+template <class T>
+void taps_panel(const TapsPanel<T>& g) {
+  switch (g.vectors) {
+    case 1: taps_rows<T, 1>(g); break;
+    case 2: taps_rows<T, 2>(g); break;
+    case 3: if constexpr (kMaxVectors<T> >= 3) taps_rows<T, 3>(g); break;
+    default: if constexpr (kMaxVectors<T> >= 4) taps_rows<T, 4>(g); break;
+  }
+}
+
+template <class T, int MR, int NR>
+NEOCOG_INLINE void outer_tile(const OuterPanel<T>& g, int64_t f) {
+  using V = Vec<T>;
+  T* dw = g.dw + f * NR * V::lanes;
+  V acc[MR][NR];
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 8
+    for (int j = 0; j < NR; ++j) acc[i][j] = V::zero();
+  }
+  const T* dy = g.dy;
+  const T* base = g.a + f;
+  for (int64_t p = 0; p < g.pixels; ++p, dy += NR * V::lanes) {
+    const T* a = base + g.row[p];
+    V col[NR];
+#pragma GCC unroll 8
+    for (int j = 0; j < NR; ++j) col[j] = V::load(dy + j * V::lanes);
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+      const V x = V::set1(a[i]);
+#pragma GCC unroll 8
+      for (int j = 0; j < NR; ++j) acc[i][j] = fma(x, col[j], acc[i][j]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 8
+    for (int j = 0; j < NR; ++j, dw += V::lanes) (V::load(dw) + acc[i][j]).store(dw);
+  }
+}
+
+template <class T, int NR>
+NEOCOG_INLINE void outer_rows(const OuterPanel<T>& g) {
+  constexpr int kRows = static_cast<int>(tile_rows<T>(NR));
+  const int64_t tiles = ceil_div(g.rows, kRows);
+  for (int64_t i = 0; i < tiles; ++i) {
+    const int64_t f = g.rows * i / tiles;
+    switch (g.rows * (i + 1) / tiles - f) {
+      case 1: outer_tile<T, 1, NR>(g, f); break;
+      case 2: outer_tile<T, 2, NR>(g, f); break;
+      case 3: outer_tile<T, 3, NR>(g, f); break;
+      case 4: outer_tile<T, 4, NR>(g, f); break;
+      case 5: if constexpr (kRows >= 5) outer_tile<T, 5, NR>(g, f); break;
+      case 6: if constexpr (kRows >= 6) outer_tile<T, 6, NR>(g, f); break;
+      case 7: if constexpr (kRows >= 7) outer_tile<T, 7, NR>(g, f); break;
+      default: if constexpr (kRows >= 8) outer_tile<T, 8, NR>(g, f); break;
+    }
+  }
+}
+
+template <class T>
+void outer_panel(const OuterPanel<T>& g) {
+  switch (g.vectors) {
+    case 1: outer_rows<T, 1>(g); break;
+    case 2: outer_rows<T, 2>(g); break;
+    case 3: if constexpr (kMaxVectors<T> >= 3) outer_rows<T, 3>(g); break;
+    default: if constexpr (kMaxVectors<T> >= 4) outer_rows<T, 4>(g); break;
+  }
+}
+
+// Loads an up to lanes x lanes block, rows `stride` apart, and turns rows into columns.
+template <class T>
+NEOCOG_INLINE void load_transposed(const T* src, int64_t stride, int64_t rows, int64_t cols,
+                                   Vec<T> (&block)[Vec<T>::lanes]) {
+  using V = Vec<T>;
+  if (rows == V::lanes && cols == V::lanes) {
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < V::lanes; ++i) block[i] = V::load(src + i * stride);
+  } else {
+#pragma GCC unroll 16
+    for (int64_t i = 0; i < V::lanes; ++i) {
+      block[i] = i < rows ? V::load_n(src + i * stride, cols) : V::zero();
+    }
+  }
+  V::transpose(block);
+}
+
+template <class T>
+void transpose(const T* src, int64_t src_stride, T* dst, int64_t dst_stride, int64_t rows, int64_t cols) {
+  using V = Vec<T>;
+  for (int64_t c = 0; c < cols; c += V::lanes) {
+    const int64_t nc = min64(V::lanes, cols - c);
+    for (int64_t r = 0; r < rows; r += V::lanes) {
+      const int64_t nr = min64(V::lanes, rows - r);
+      V block[V::lanes];
+      load_transposed<T>(src + r * src_stride + c, src_stride, nr, nc, block);
+      T* to = dst + c * dst_stride + r;
+      if (nr == V::lanes && nc == V::lanes) {
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < V::lanes; ++i) block[i].store(to + i * dst_stride);
+      } else {
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < V::lanes; ++i) {
+          if (i < nc) block[i].store_n(to + i * dst_stride, nr);
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+void pack_panel(const PanelSource<T>& source, int64_t first, int64_t vectors, T* b) {
+  using V = Vec<T>;
+  const int64_t width = vectors * V::lanes;
+  for (int64_t v = 0; v < vectors; ++v) {
+    const int64_t column = first + v * V::lanes;
+    const int64_t columns = max64(0, min64(V::lanes, source.columns - column));
+    const T* data = source.data + column * source.column_stride;
+    T* to = b + v * V::lanes;
+    for (int64_t k = 0; k < source.outer; ++k, data += source.outer_stride) {
+      T* row = to + k * source.step * width;
+      if (source.column_stride == 1) {  // columns lie side by side: nothing to turn
+        for (int64_t s = 0; s < source.inner; ++s) {
+          if (source.position[s] < 0) continue;
+          V::load_n(data + s, columns).store(row + source.position[s] * width);
+        }
+        continue;
+      }
+      for (int64_t s = 0; s < source.inner; s += V::lanes) {
+        const int64_t n = min64(V::lanes, source.inner - s);
+        V block[V::lanes];
+        load_transposed<T>(data + s, source.column_stride, columns, n, block);
+#pragma GCC unroll 16
+        for (int64_t i = 0; i < V::lanes; ++i) {
+          if (i >= n || source.position[s + i] < 0) continue;
+          block[i].store(row + source.position[s + i] * width);
+        }
+      }
+    }
+  }
+}
+
+template <class T>
+constexpr GemmKernels<T> kGemmTable = {Vec<T>::lanes,  kMaxVectors<T>, &taps_panel<T>,
+                                       &outer_panel<T>, &pack_panel<T>, &transpose<T>};
+
+}  // namespace
+
+extern constinit const GemmKernels<float> gemm_kernels_f32 = kGemmTable<float>;
+#if NEOCOG_ISA_HAS_DOUBLE
+extern constinit const GemmKernels<double> gemm_kernels_f64 = kGemmTable<double>;
+#endif
+
+}  // namespace neocog::NEOCOG_ISA

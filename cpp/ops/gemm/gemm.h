@@ -1,0 +1,84 @@
+// Register-tiled matrix products: the inner loops of every dense operator.
+//   taps_panel:  y[p, :] = sum over t,k of a[row[p] + tap[t] + k] * b[t, k, :]      (forward, input gradients)
+//   outer_panel: dw[f, :] += sum over p of a[row[p] + f] * dy[p, :]                  (weight gradients)
+// A is read in place through element offsets, so a convolution needs no matrix of columns.
+// B and dy come in panels: `vectors` registers wide, packed and padded with zeros.
+// Products accumulate in the type of the data, in the order of (t, k) or p: |error| <= terms * eps * sum |a*b|.
+#pragma once
+
+#include <cstdint>
+
+#include "core/isa.h"
+#include "core/window.h"
+
+namespace neocog {
+
+template <class T>
+struct TapsPanel {
+  const T* a;
+  const int64_t* row;  // (pixels) offsets into a
+  const int64_t* tap;  // (taps) offsets added to row
+  int64_t pixels, taps, run;
+  const T* b;  // (taps, run, vectors * lanes)
+  int64_t vectors, columns;  // the last vector holds columns that exist and zeros
+  const T* bias;  // (columns) or null
+  T* y;
+  const int64_t* out;  // (pixels) offsets into y; columns are contiguous
+  bool clamp;  // y = min(hi, max(lo, y)), NaN stays NaN
+  T lo, hi;
+};
+
+template <class T>
+struct OuterPanel {
+  const T* a;
+  const int64_t* row;  // (pixels) offsets into a
+  int64_t pixels, rows;  // rows f are contiguous in a
+  const T* dy;  // (pixels, vectors * lanes)
+  int64_t vectors;
+  T* dw;  // (rows, vectors * lanes)
+};
+
+// Where packed element (k, s) of every column goes; s runs over `inner` positions stored side by side.
+template <class T>
+struct PanelSource {
+  const T* data;
+  int64_t columns, column_stride;  // y's columns, and the distance between two of them in data
+  int64_t outer, outer_stride, inner;  // data[column * column_stride + k * outer_stride + s]
+  const int64_t* position;  // (inner) packed row of s for k = 0, or -1: not part of this product
+  int64_t step;  // packed rows between k and k + 1
+};
+
+template <class T>
+struct GemmKernels {
+  int64_t lanes, max_vectors;
+  void (*taps_panel)(const TapsPanel<T>&);
+  void (*outer_panel)(const OuterPanel<T>&);
+  // Packs columns [first, first + vectors * lanes) of the source into b (packed rows, vectors * lanes).
+  void (*pack_panel)(const PanelSource<T>&, int64_t first, int64_t vectors, T* b);
+  // dst[c * dst_stride + r] = src[r * src_stride + c], r < rows, c < cols.
+  void (*transpose)(const T* src, int64_t src_stride, T* dst, int64_t dst_stride, int64_t rows, int64_t cols);
+};
+
+NEOCOG_DECLARE_TABLES(GemmKernels, gemm_kernels)
+
+// How `columns` output columns are cut into panels of about equal width.
+struct PanelSplit {
+  int64_t vectors, panels;  // in all
+  constexpr PanelSplit(int64_t columns, int64_t lanes, int64_t max_vectors)
+      : vectors(ceil_div(columns, lanes)), panels(ceil_div(vectors, max_vectors)) {}
+  // First vector of panel i; panel `panels` starts at the end.
+  constexpr int64_t begin(int64_t i) const { return vectors * i / panels; }
+  constexpr int64_t width(int64_t i) const { return begin(i + 1) - begin(i); }
+};
+
+// y = x weight^T + bias: x (rows, in), weight (out, in), bias (out) or null, y (rows, out), row-major.
+template <class T>
+void linear_forward(int64_t rows, int64_t in, int64_t out, const T* x, const T* weight, const T* bias, T* y);
+// dx = dy weight.
+template <class T>
+void linear_backward_x(int64_t rows, int64_t in, int64_t out, const T* dy, const T* weight, T* dx);
+// dw = dy^T x.
+template <class T>
+void linear_backward_weight(int64_t rows, int64_t in, int64_t out, const T* dy, const T* x, T* dw);
+
+}  // namespace neocog

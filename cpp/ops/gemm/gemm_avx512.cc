@@ -1,0 +1,3 @@
+#include "core/simd/avx512.h"
+
+#include "ops/gemm/gemm-inl.h"

@@ -1,0 +1,130 @@
+"""Arrays at the border: anything that can be an array becomes one, and memory layout is read from strides."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+FORMATS = {1: ("NCL", "NLC"), 2: ("NCHW", "NHWC")}
+
+
+def as_array(name: str, value: Any, dtype: np.dtype[Any] | None = None) -> Array:
+    """Take a NumPy array or any object with `__dlpack__`, without a copy, as float32 or float64.
+
+    Args:
+        name: The argument's name, for messages.
+        value: The array.
+        dtype: The dtype that the other arrays of the call have; None accepts both.
+    Raises:
+        TypeError: Not an array, not on the CPU, or not of the dtype.
+    """
+    array = _take(name, value)
+    if array.dtype != np.float32 and array.dtype != np.float64:
+        raise TypeError(
+            f"`{name}` has dtype {array.dtype}, but the kernels take float32 or float64; "
+            f"convert it with {name}.astype(np.float32)."
+        )
+    if dtype is not None and array.dtype != dtype:
+        raise TypeError(
+            f"`{name}` has dtype {array.dtype}, the other arrays {dtype}; convert it with {name}.astype(np.{dtype})."
+        )
+    if not array.dtype.isnative or not array.flags.aligned:
+        array = array.astype(array.dtype.newbyteorder("="), copy=True)
+    return array
+
+
+def as_indices(name: str, value: Any) -> Array:
+    """Take an integer array as contiguous int64."""
+    array = _take(name, value)
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"`{name}` has dtype {array.dtype}, but indices are integers; take them from a pooling op.")
+    return np.ascontiguousarray(array, dtype=np.int64)
+
+
+def _take(name: str, value: Any) -> Array:
+    if isinstance(value, np.ndarray):
+        return value
+    if not hasattr(value, "__dlpack__"):
+        raise TypeError(
+            f"`{name}` is a {type(value).__name__}, not an array; pass a NumPy array or an object with `__dlpack__`."
+        )
+    try:
+        return np.from_dlpack(value)
+    except (BufferError, RuntimeError, TypeError, ValueError) as error:
+        raise TypeError(
+            f"`{name}` is a {type(value).__name__} that NumPy cannot read ({error}); "
+            "move it to the CPU, detach it from any gradient, and make it float32 or float64."
+        ) from error
+
+
+class Images(NamedTuple):
+    """A batch of images as the kernels see it: logical axes (N, C, H, W), dense in one of two layouts."""
+
+    array: Array
+    channels_last: bool
+    batched: bool  # False: the caller's array had no batch axis
+
+
+def images(
+    name: str,
+    value: Any,
+    data_format: str,
+    spatial: int = 2,
+    *,
+    dtype: np.dtype[Any] | None = None,
+    channels_last: bool | None = None,
+) -> Images:
+    """View an argument as images; a copy is made only of an array that is dense in neither layout.
+
+    Args:
+        name: The argument's name, for messages.
+        value: Shape (N, C, H, W) or (N, H, W, C), 1-D (N, C, L) or (N, L, C), as `data_format` says; the batch
+            axis may be missing.
+        data_format: The order of the axes of the *shape*; memory layout is read from the strides.
+        spatial: 1 or 2 spatial axes; one becomes (1, L).
+        dtype: The dtype to insist on.
+        channels_last: The memory layout to convert to; None keeps the array's own.
+    """
+    first, last = FORMATS[spatial]
+    if data_format not in (first, last):
+        raise ValueError(f"`data_format` is {data_format!r}; it must be {first!r} or {last!r}.")
+    array = as_array(name, value, dtype)
+    if array.ndim not in (spatial + 1, spatial + 2):
+        raise ValueError(
+            f"`{name}` has {array.ndim} axes, shape {array.shape}; it must have {spatial + 2} ({data_format}), "
+            f"or {spatial + 1} for one image without a batch axis."
+        )
+    batched = array.ndim == spatial + 2
+    if not batched:
+        array = array[None]
+    if spatial == 1:
+        array = array[:, None, :, :] if data_format == last else array[:, :, None, :]
+    prefer_last = data_format == last
+    logical = array.transpose(0, 3, 1, 2) if prefer_last else array
+    dense_first = logical.flags.c_contiguous
+    dense_last = logical.transpose(0, 2, 3, 1).flags.c_contiguous
+    if channels_last is None:
+        # One channel or one pixel is dense both ways: then the shape's own order decides.
+        channels_last = dense_last if prefer_last and (dense_last or not dense_first) else dense_last and not dense_first
+        if not dense_first and not dense_last:
+            channels_last = prefer_last
+    if channels_last and not dense_last:
+        logical = np.ascontiguousarray(logical.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    elif not channels_last and not dense_first:
+        logical = np.ascontiguousarray(logical)
+    return Images(logical, channels_last, batched)
+
+
+def deliver(y: Array, data_format: str, spatial: int = 2, *, batched: bool = True) -> Array:
+    """Turn the kernels' (N, C, H, W) result into the shape the caller's format asks for; no copy."""
+    if data_format == FORMATS[spatial][1]:
+        y = y.transpose(0, 2, 3, 1)
+        if spatial == 1:
+            y = y[:, 0]
+    elif spatial == 1:
+        y = y[:, :, 0]
+    return y if batched else y[0]

@@ -1,0 +1,1 @@
+"""The demo: a small super-resolution network enlarges a photograph that it never saw."""

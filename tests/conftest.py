@@ -1,0 +1,84 @@
+"""Fixtures that every test shares: seeded numbers, each instruction set of this CPU, threads, layout and dtype."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+
+ISAS = ("scalar", "avx2", "avx512")
+THREADS = (1, 2)
+
+
+def available_isas() -> list[str]:
+    """What this CPU runs; only NEOCOG_ISA where that is set."""
+    forced = os.environ.get("NEOCOG_ISA")
+    if forced:
+        return [forced]
+    try:
+        from neocog import _core
+    except ImportError:  # the package's own tests will say so; the oracle's need no ISA
+        return ["scalar"]
+    return [isa for isa in ISAS if isa in _core.available_isas()]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "isa" in metafunc.fixturenames:
+        metafunc.parametrize("isa", available_isas(), indirect=True)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Random numbers seeded by the name of the test: alone or in the suite, it sees the same ones."""
+    return np.random.default_rng(zlib.crc32(request.node.nodeid.split("::", 1)[1].encode()))
+
+
+@pytest.fixture
+def isa(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs the test once per instruction set, with the kernels of that one."""
+    from neocog import _core
+
+    before = _core.active_isa()
+    _core.set_isa(request.param)
+    yield request.param
+    _core.set_isa(before)
+
+
+@pytest.fixture(params=THREADS, ids=lambda n: f"threads{n}")
+def threads(request: pytest.FixtureRequest) -> Iterator[int]:
+    """Runs the test once per thread count."""
+    import neocog
+
+    before = neocog.get_num_threads()
+    neocog.set_num_threads(request.param)
+    yield request.param
+    neocog.set_num_threads(before)
+
+
+@pytest.fixture(params=["NCHW", "NHWC"])
+def layout(request: pytest.FixtureRequest) -> str:
+    """How images lie in memory, whatever the order of their axes; see `helpers.lay_out`."""
+    return request.param
+
+
+@pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
+def dtype(request: pytest.FixtureRequest) -> type[np.floating]:
+    return request.param
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says which tests did not run because an optional package is absent, so that a green run is not misread."""
+    absent: Counter[str] = Counter()
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        if "could not import" in reason:
+            place = report.nodeid or report.longrepr[0]
+            absent[f"{place.split('::')[0]}: {reason.removeprefix('Skipped: ')}"] += 1
+    if absent:
+        terminalreporter.section("not run: an optional package is absent")
+        for line, count in sorted(absent.items()):
+            terminalreporter.line(f"{line} ({count} skipped)")

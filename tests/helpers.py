@@ -1,0 +1,61 @@
+"""What tests share that is no fixture: arrays in a memory layout, and the derived error bound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+
+
+def normal(rng: np.random.Generator, shape: Sequence[int], dtype: Any = np.float32) -> Array:
+    """Standard normal numbers that are exact in `dtype`, so that the oracle sees the very same ones."""
+    return rng.standard_normal(tuple(shape)).astype(dtype)
+
+
+def lay_out(x: Array, layout: str) -> Array:
+    """x, of shape (N, C, ...), with its memory in the order of `layout` ("NCHW" or "NHWC") and its shape unchanged."""
+    if layout == "NCHW":
+        return np.ascontiguousarray(x)
+    assert layout == "NHWC", layout
+    return channels_first(np.ascontiguousarray(channels_last(x)))
+
+
+def assert_laid_out(y: Array, layout: str) -> None:
+    """y, of shape (N, C, ...), is dense in the order of `layout`."""
+    dense = (y if layout == "NCHW" else channels_last(y)).flags.c_contiguous
+    assert dense, f"a result of shape {y.shape} has strides {y.strides}, which is not dense {layout}"
+
+
+def channels_last(x: Array) -> Array:
+    """A view with the axes in the order of data_format="NHWC" (or "NLC"): (N, C, ...) -> (N, ..., C)."""
+    return np.moveaxis(x, 1, -1)
+
+
+def channels_first(x: Array) -> Array:
+    """The inverse view: (N, ..., C) -> (N, C, ...)."""
+    return np.moveaxis(x, -1, 1)
+
+
+def assert_within(y: Array, expected: Array, magnitude: Any, terms: int) -> None:
+    """|y - expected| <= (terms + 2) * eps * magnitude, everywhere, eps being that of y's dtype.
+
+    A sum of `terms` products in any order errs by less than that, where `magnitude` is the same sum of absolute
+    values (`reference.magnitude`); the two to spare are for rounding the result and for a fused addition.
+    """
+    assert y.shape == expected.shape, f"shape {y.shape}, expected {expected.shape}"
+    assert np.isfinite(expected).all(), "the bound says nothing about NaN and infinity"
+    eps = np.finfo(y.dtype).eps
+    error, bound = abs(y - expected), (terms + 2) * eps * np.broadcast_to(magnitude, y.shape)
+    wrong = ~(error <= bound)  # a NaN in y is wrong too
+    if not wrong.any():
+        return
+    with np.errstate(divide="ignore", invalid="ignore"):
+        worst = np.unravel_index(np.argmax(np.where(wrong, np.nan_to_num(error / bound, nan=np.inf), 0)), y.shape)
+    at = tuple(map(int, worst))
+    raise AssertionError(
+        f"{wrong.sum()} of {y.size} values err by more than ({terms} + 2) * eps * magnitude; worst at {at}: "
+        f"{y[worst]!r} for {expected[worst]!r}, error {error[worst]:.3g}, bound {bound[worst]:.3g}"
+    )
