@@ -1,41 +1,10 @@
 // Arrays in, arrays out; no arithmetic and no choices.
 #include "ops/conv/conv.h"
 
-#include "bindings/arrays.h"
-#include "ops/conv_transpose/conv_transpose.h"
+#include "bindings/conv_arguments.h"
 
 namespace neocog::bindings {
 namespace {
-
-// Stride, padding, dilation and groups, as Python resolved them.
-struct ConvArguments {
-  Pair stride, dilation;
-  Padding padding;
-  int64_t groups;
-};
-
-ConvGeometry geometry(int64_t n, int64_t channels, int64_t h, int64_t w, const py::array& weight,
-                      const ConvArguments& a) {
-  require(weight.ndim() == 4, "`weight` must have four axes");
-  require(a.groups > 0 && channels % a.groups == 0 && weight.shape(0) % a.groups == 0 &&
-              weight.shape(1) == channels / a.groups,
-          "channels and `groups` do not agree");
-  const WindowAxis axis_h = window_axis(h, weight.shape(2), a.stride[0], a.dilation[0], a.padding[0], a.padding[1]);
-  const WindowAxis axis_w = window_axis(w, weight.shape(3), a.stride[1], a.dilation[1], a.padding[2], a.padding[3]);
-  return {n, channels, weight.shape(0), a.groups, axis_h, axis_w};
-}
-
-template <class T>
-Epilogue<T> epilogue(const MaybeArray& bias, const MaybeArray& residual, int activation, double alpha,
-                     const py::array_t<T>& y, int64_t channels, bool channels_last) {
-  require(0 <= activation && activation <= static_cast<int>(Activation::kHardswish), "unknown activation");
-  Epilogue<T> e{dense<T>(bias, channels), nullptr, static_cast<Activation>(activation), static_cast<T>(alpha)};
-  if (residual) {
-    e.residual = image_view<T>(*residual, channels_last).data;
-    require(std::equal(residual->shape(), residual->shape() + 4, y.shape()), "`residual` must have the shape of y");
-  }
-  return e;
-}
 
 py::array conv_forward(const py::array& x, const py::array& weight, const MaybeArray& bias, const MaybeArray& residual,
                        const Pair& stride, const Padding& padding, const Pair& dilation, int64_t groups,
@@ -50,28 +19,6 @@ py::array conv_forward(const py::array& x, const py::array& weight, const MaybeA
     const Image<T> out = mutable_image<T>(y, channels_last);
     const py::gil_scoped_release nogil;
     neocog::conv_forward<T>(g, in, w, e, out);
-    return y;
-  });
-}
-
-py::array conv_transpose_forward(const py::array& x, const py::array& weight, const MaybeArray& bias,
-                                 const Pair& out_size, const Pair& stride, const Padding& padding,
-                                 const Pair& dilation, int64_t groups, int activation, double alpha,
-                                 bool channels_last) {
-  return with_dtype(x, [&](auto zero) -> py::array {
-    using T = decltype(zero);
-    const Image<const T> in = image_view<T>(x, channels_last);
-    require(weight.ndim() == 4, "`weight` must have four axes");
-    const int64_t channels = checked_product({weight.shape(1), groups});
-    const ConvGeometry g =
-        geometry(in.n, channels, out_size[0], out_size[1], weight, {stride, dilation, padding, groups});
-    require(g.out_channels == in.c && g.h.out() == in.h && g.w.out() == in.w, "sizes of x and y do not agree");
-    const T* w = dense<T>(weight, weight.size());
-    py::array_t<T> y = new_image<T>(g.batch, channels, out_size[0], out_size[1], channels_last);
-    const Epilogue<T> e = epilogue<T>(bias, std::nullopt, activation, alpha, y, channels, channels_last);
-    const Image<T> out = mutable_image<T>(y, channels_last);
-    const py::gil_scoped_release nogil;
-    neocog::conv_transpose_forward<T>(g, in, w, e, out);
     return y;
   });
 }
@@ -127,8 +74,6 @@ py::array conv_backward_bias(const py::array& dy, bool channels_last) {
 void bind_conv(py::module_& m) {
   m.def("conv_forward", &conv_forward, "x"_a, "weight"_a, "bias"_a, "residual"_a, "stride"_a, "padding"_a, "dilation"_a,
         "groups"_a, "activation"_a, "alpha"_a, "channels_last"_a);
-  m.def("conv_transpose_forward", &conv_transpose_forward, "x"_a, "weight"_a, "bias"_a, "out_size"_a, "stride"_a,
-        "padding"_a, "dilation"_a, "groups"_a, "activation"_a, "alpha"_a, "channels_last"_a);
   m.def("conv_backward_x", &conv_backward_x, "dy"_a, "weight"_a, "in_size"_a, "stride"_a, "padding"_a, "dilation"_a,
         "groups"_a, "channels_last"_a);
   m.def("conv_backward_weight", &conv_backward_weight, "x"_a, "dy"_a, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a,

@@ -12,6 +12,10 @@ namespace py = pybind11;
 namespace neocog::bindings {
 
 void bind_conv(py::module_& m);
+void bind_conv_transpose(py::module_& m);
+void bind_depthwise(py::module_& m);
+void bind_gemm(py::module_& m);
+void bind_separable(py::module_& m);
 
 namespace {
 
@@ -42,6 +46,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("get_num_threads", &get_num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("threads"));
   bind_conv(m);
+  bind_conv_transpose(m);
+  bind_depthwise(m);
+  bind_gemm(m);
+  bind_separable(m);
 }
 
 }  // namespace neocog::bindings

@@ -4,24 +4,11 @@
 #include <vector>
 
 #include "core/parallel.h"
-#include "ops/conv/tap_conv.h"
+#include "ops/conv/conv_axis.h"
 #include "ops/conv_transpose/conv_transpose.h"
 #include "ops/depthwise/depthwise.h"
 
 namespace neocog {
-namespace {
-
-TapConvAxis forward_axis(const WindowAxis& axis) {
-  TapPhaseAxis phase{0, axis.out(), {}, {}};
-  for (int64_t k = 0; k < axis.kernel; ++k) {
-    phase.offset.push_back(axis.tap(0, k));
-    phase.kernel.push_back(k);
-  }
-  return {axis.stride, 1, {std::move(phase)}};
-}
-
-}  // namespace
-
 template <class T>
 void conv_forward(const ConvGeometry& g, Image<const T> x, const T* weight, const Epilogue<T>& epilogue, Image<T> y) {
   if (is_depthwise(g)) {
@@ -34,10 +21,6 @@ void conv_forward(const ConvGeometry& g, Image<const T> x, const T* weight, cons
 
 template <class T>
 void conv_backward_x(const ConvGeometry& g, Image<const T> dy, const T* weight, Image<T> dx) {
-  if (is_depthwise(g)) {
-    depthwise_backward_x(g, dy, weight, dx);
-    return;
-  }
   conv_transpose_forward(g, dy, weight, Epilogue<T>{}, dx);
 }
 

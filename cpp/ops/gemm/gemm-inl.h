@@ -230,9 +230,72 @@ void pack_panel(const PanelSource<T>& source, int64_t first, int64_t vectors, T*
   }
 }
 
+template <class T, int MR, int NR>
+NEOCOG_INLINE void dot_tile(const T* x, const T* w, int64_t k_size, const T* bias, T* y, int64_t y_stride) {
+  using V = Vec<T>;
+  V acc[MR][NR];
+#pragma GCC unroll 4
+  for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NR; ++j) acc[i][j] = V::zero();
+  }
+  const auto step = [&](int64_t k, auto load) __attribute__((always_inline)) {
+    V a[MR];
+#pragma GCC unroll 4
+    for (int i = 0; i < MR; ++i) a[i] = load(x + i * k_size + k);
+#pragma GCC unroll 4
+    for (int j = 0; j < NR; ++j) {
+      const V b = load(w + j * k_size + k);
+#pragma GCC unroll 4
+      for (int i = 0; i < MR; ++i) acc[i][j] = fma(a[i], b, acc[i][j]);
+    }
+  };
+  int64_t k = 0;
+  for (; k + V::lanes <= k_size; k += V::lanes) {
+    step(k, [](const T* p) __attribute__((always_inline)) { return V::load(p); });
+  }
+  if (k < k_size) {
+    const int64_t n = k_size - k;
+    step(k, [n](const T* p) __attribute__((always_inline)) { return V::load_n(p, n); });
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 4
+    for (int j = 0; j < NR; ++j) y[i * y_stride + j] = acc[i][j].sum() + (bias == nullptr ? T(0) : bias[j]);
+  }
+}
+
 template <class T>
-constexpr GemmKernels<T> kGemmTable = {Vec<T>::lanes,  kMaxVectors<T>, &taps_panel<T>,
-                                       &outer_panel<T>, &pack_panel<T>, &transpose<T>};
+void dot_block(const T* x, int64_t rows, const T* w, int64_t columns, int64_t k_size, const T* bias, T* y,
+               int64_t y_stride) {
+  for (int64_t r = 0; r < rows; r += 4) {
+    const T* xr = x + r * k_size;
+    for (int64_t o = 0; o < columns;) {
+      const T* wo = w + o * k_size;
+      const T* b = bias == nullptr ? nullptr : bias + o;
+      T* to = y + r * y_stride + o;
+      // Fixed tiles: which sums share a tile must not change their bits, and does not.
+      if (columns - o >= 4) {
+        switch (min64(4, rows - r)) {
+          case 1: dot_tile<T, 1, 4>(xr, wo, k_size, b, to, y_stride); break;
+          case 2: dot_tile<T, 2, 4>(xr, wo, k_size, b, to, y_stride); break;
+          case 3: dot_tile<T, 3, 4>(xr, wo, k_size, b, to, y_stride); break;
+          default: dot_tile<T, 4, 4>(xr, wo, k_size, b, to, y_stride); break;
+        }
+        o += 4;
+      } else {
+        for (int64_t i = 0; i < min64(4, rows - r); ++i) {
+          dot_tile<T, 1, 1>(xr + i * k_size, wo, k_size, b, to + i * y_stride, y_stride);
+        }
+        o += 1;
+      }
+    }
+  }
+}
+
+template <class T>
+constexpr GemmKernels<T> kGemmTable = {Vec<T>::lanes,   kMaxVectors<T>, &taps_panel<T>, &outer_panel<T>,
+                                       &dot_block<T>, &pack_panel<T>, &transpose<T>};
 
 }  // namespace
 

@@ -53,6 +53,10 @@ struct GemmKernels {
   int64_t lanes, max_vectors;
   void (*taps_panel)(const TapsPanel<T>&);
   void (*outer_panel)(const OuterPanel<T>&);
+  // y[r * y_stride + o] = bias[o] + sum over k of x[r * k_size + k] * w[o * k_size + k]: a few rows against rows of weights
+  // that are each used once, so packing them would cost more than the product. bias may be null.
+  void (*dot_block)(const T* x, int64_t rows, const T* w, int64_t columns, int64_t k_size, const T* bias, T* y,
+                    int64_t y_stride);
   // Packs columns [first, first + vectors * lanes) of the source into b (packed rows, vectors * lanes).
   void (*pack_panel)(const PanelSource<T>&, int64_t first, int64_t vectors, T* b);
   // dst[c * dst_stride + r] = src[r * src_stride + c], r < rows, c < cols.
@@ -71,13 +75,13 @@ struct PanelSplit {
   constexpr int64_t width(int64_t i) const { return begin(i + 1) - begin(i); }
 };
 
-// y = x weight^T + bias: x (rows, in), weight (out, in), bias (out) or null, y (rows, out), row-major.
+// y = x weight^T + bias: x (rows, in), weight (out, in), bias (out) or null, y (rows, out), all row-major.
 template <class T>
 void linear_forward(int64_t rows, int64_t in, int64_t out, const T* x, const T* weight, const T* bias, T* y);
 // dx = dy weight.
 template <class T>
 void linear_backward_x(int64_t rows, int64_t in, int64_t out, const T* dy, const T* weight, T* dx);
-// dw = dy^T x.
+// dw = dy^T x, the same bits for any number of threads.
 template <class T>
 void linear_backward_weight(int64_t rows, int64_t in, int64_t out, const T* dy, const T* x, T* dw);
 

@@ -168,7 +168,7 @@ def bias_of(name: str, bias: Any, dtype: np.dtype[Any], channels: int) -> Array 
     return np.ascontiguousarray(array)
 
 
-def _geometry(
+def conv_geometry(
     images: Images, kernels: Array, stride: Any, padding: Any, dilation: Any, groups: int, spatial: int
 ) -> tuple[Pair, Padding, Pair, Pair]:
     """Check a convolution's arguments; returns stride, padding, dilation and y's (height, width)."""
@@ -209,7 +209,7 @@ def _forward(
     inputs = images("x", x, data_format, spatial)
     dtype = inputs.array.dtype
     kernels = kernels_of("weight", weight, dtype, spatial)
-    steps, pads, gaps, size = _geometry(inputs, kernels, stride, padding, dilation, groups, spatial)
+    steps, pads, gaps, size = conv_geometry(inputs, kernels, stride, padding, dilation, groups, spatial)
     addend = None
     if residual is not None:
         shape = (inputs.array.shape[0], kernels.shape[0], *size)
@@ -249,7 +249,7 @@ def _backward(
     inputs = images("x", x, data_format, spatial)
     dtype, last = inputs.array.dtype, inputs.channels_last
     kernels = kernels_of("weight", weight, dtype, spatial)
-    steps, pads, gaps, size = _geometry(inputs, kernels, stride, padding, dilation, groups, spatial)
+    steps, pads, gaps, size = conv_geometry(inputs, kernels, stride, padding, dilation, groups, spatial)
     grads = images("grad_y", grad_y, data_format, spatial, dtype=dtype, channels_last=last)
     shape = (inputs.array.shape[0], kernels.shape[0], *size)
     if grads.array.shape != shape:

@@ -1,0 +1,280 @@
+// Kernel bodies of depthwise.h, channels-last; no include guard on purpose.
+#include "ops/depthwise/depthwise.h"
+#include "ops/depthwise/depthwise_plane-inl.h"
+
+namespace neocog::NEOCOG_ISA {
+namespace {
+
+// Outputs that share one load of a weight: enough chains to hide the latency of a multiply-add.
+constexpr int64_t kOutputs = 8;
+
+struct Interior {
+  int64_t begin, end;  // outputs whose taps all lie inside the row
+};
+
+template <class T>
+NEOCOG_INLINE Interior interior_of(const DepthwiseRows<T>& g) {
+  int64_t lo = 0, hi = 0;
+  for (int64_t s = 0; s < g.taps_w; ++s) {
+    lo = s == 0 ? g.col[s] : min64(lo, g.col[s]);
+    hi = s == 0 ? g.col[s] : max64(hi, g.col[s]);
+  }
+  const int64_t first = lo < 0 ? ceil_div(-lo, g.in_step) : 0;
+  const int64_t last = floor_div(g.in_w - 1 - hi, g.in_step);  // inclusive
+  Interior r{max64(first, g.begin), min64(last + 1, g.end)};
+  if (r.begin >= r.end) r = {g.begin, g.begin};
+  return r;
+}
+
+template <class T, bool Tail>
+NEOCOG_INLINE Vec<T> load_channels(const T* p, int64_t n) {
+  if constexpr (Tail) return Vec<T>::load_n(p, n);
+  return Vec<T>::load(p);
+}
+template <class T, bool Tail>
+NEOCOG_INLINE void store_channels(Vec<T> v, T* p, int64_t n) {
+  if constexpr (Tail) {
+    v.store_n(p, n);
+  } else {
+    v.store(p);
+  }
+}
+template <class T>
+NEOCOG_INLINE Vec<T> clamp_to(const DepthwiseRows<T>& g, Vec<T> v) {
+  return g.clamp ? min(Vec<T>::set1(g.hi), max(Vec<T>::set1(g.lo), v)) : v;
+}
+
+// One output near the edge; taps outside the row are skipped.
+template <class T>
+NEOCOG_INLINE void edge_output(const DepthwiseRows<T>& g, const T* const* x, T* y, int64_t q) {
+  using V = Vec<T>;
+  for (int64_t c = 0; c < g.channels; c += V::lanes) {
+    const int64_t n = min64(V::lanes, g.channels - c);
+    V sum = g.bias == nullptr ? V::zero() : V::load_n(g.bias + c, n);
+    for (int64_t r = 0; r < g.taps_h; ++r) {
+      if (x[r] == nullptr) continue;
+      for (int64_t s = 0; s < g.taps_w; ++s) {
+        const int64_t col = g.col[s] + q * g.in_step;
+        if (col < 0 || col >= g.in_w) continue;
+        sum = fma(V::load_n(x[r] + col * g.channels + c, n),
+                  V::load_n(g.weight + (r * g.taps_w + s) * g.channels + c, n), sum);
+      }
+    }
+    clamp_to(g, sum).store_n(y + q * g.y_step + c, n);
+  }
+}
+
+template <class T, int N, bool Tail>
+NEOCOG_INLINE void inner_outputs(const DepthwiseRows<T>& g, int64_t q, int64_t c, int64_t n) {
+  using V = Vec<T>;
+  V acc[N];
+  const V start = g.bias == nullptr ? V::zero() : load_channels<T, Tail>(g.bias + c, n);
+#pragma GCC unroll 8
+  for (int i = 0; i < N; ++i) acc[i] = start;
+  const int64_t step = g.in_step * g.channels;
+  for (int64_t r = 0; r < g.taps_h; ++r) {
+    if (g.x[r] == nullptr) continue;
+    for (int64_t s = 0; s < g.taps_w; ++s) {
+      const V weight = load_channels<T, Tail>(g.weight + (r * g.taps_w + s) * g.channels + c, n);
+      const T* x = g.x[r] + (g.col[s] + q * g.in_step) * g.channels + c;
+#pragma GCC unroll 8
+      for (int i = 0; i < N; ++i) acc[i] = fma(load_channels<T, Tail>(x + i * step, n), weight, acc[i]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < N; ++i) store_channels<T, Tail>(clamp_to(g, acc[i]), g.y[0] + (q + i) * g.y_step + c, n);
+}
+
+template <class T, int N>
+NEOCOG_INLINE void inner_block(const DepthwiseRows<T>& g, int64_t q) {
+  constexpr int64_t lanes = Vec<T>::lanes;
+  int64_t c = 0;
+  for (; c + lanes <= g.channels; c += lanes) inner_outputs<T, N, false>(g, q, c, lanes);
+  if (c < g.channels) inner_outputs<T, N, true>(g, q, c, g.channels - c);
+}
+
+// Any kernel, stride and dilation.
+template <class T>
+void row(const DepthwiseRows<T>& g) {
+  const Interior inner = interior_of(g);
+  for (int64_t q = g.begin; q < inner.begin; ++q) edge_output(g, g.x, g.y[0], q);
+  int64_t q = inner.begin;
+  for (; q + kOutputs <= inner.end; q += kOutputs) inner_block<T, kOutputs>(g, q);
+  for (; q + 4 <= inner.end; q += 4) inner_block<T, 4>(g, q);
+  for (; q < inner.end; ++q) inner_block<T, 1>(g, q);
+  for (; q < g.end; ++q) edge_output(g, g.x, g.y[0], q);
+}
+
+// Slides down the columns of two output rows: each value of x is loaded once for all its R * S * 2 products,
+// and S unfinished outputs per row wait in registers.
+template <class T, int R, int S, bool Tail>
+NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t begin, int64_t end, int64_t c, int64_t n) {
+  using V = Vec<T>;
+  constexpr bool kWeightsInRegisters = R * S <= 9 && V::lanes >= 16;
+  V weight[kWeightsInRegisters ? R * S : 1];
+  if constexpr (kWeightsInRegisters) {
+#pragma GCC unroll 9
+    for (int t = 0; t < R * S; ++t) weight[t] = load_channels<T, Tail>(g.weight + t * g.channels + c, n);
+  }
+  const V start = g.bias == nullptr ? V::zero() : load_channels<T, Tail>(g.bias + c, n);
+  V acc[2][S];
+#pragma GCC unroll 8
+  for (int k = 0; k < S; ++k) acc[0][k] = acc[1][k] = start;
+  const T* x[R + 1];
+#pragma GCC unroll 8
+  for (int r = 0; r <= R; ++r) x[r] = g.x[r] + c;
+  const T* weights = g.weight + c;
+  int64_t at = (begin + g.col[0]) * g.channels;
+  T* y0 = g.y[0] + begin * g.y_step + c;
+  T* y1 = g.y[1] + begin * g.y_step + c;
+  const auto column = [&]() __attribute__((always_inline)) {
+    V value[R + 1];
+#pragma GCC unroll 8
+    for (int r = 0; r <= R; ++r) value[r] = load_channels<T, Tail>(x[r] + at, n);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
+      for (int s = 0; s < S; ++s) {
+        V w;
+        if constexpr (kWeightsInRegisters) {
+          w = weight[r * S + s];
+        } else {
+          w = load_channels<T, Tail>(weights + (r * S + s) * g.channels, n);
+        }
+        acc[0][S - 1 - s] = fma(value[r], w, acc[0][S - 1 - s]);
+        acc[1][S - 1 - s] = fma(value[r + 1], w, acc[1][S - 1 - s]);
+      }
+    }
+  };
+  const auto shift = [&]() __attribute__((always_inline)) {
+#pragma GCC unroll 8
+    for (int k = 0; k + 1 < S; ++k) {
+      acc[0][k] = acc[0][k + 1];
+      acc[1][k] = acc[1][k + 1];
+    }
+    acc[0][S - 1] = acc[1][S - 1] = start;
+  };
+  // Columns beyond the row's ends add nothing but still shift; results of the first S - 1 belong to no output here.
+  const int64_t first = begin + g.col[0];
+  for (int64_t t = 0; t < end - begin + S - 1; ++t) {
+    if (first + t >= 0 && first + t < g.in_w) column();
+    at += g.channels;
+    if (t >= S - 1) {
+      store_channels<T, Tail>(clamp_to(g, acc[0][0]), y0, n);
+      store_channels<T, Tail>(clamp_to(g, acc[1][0]), y1, n);
+      y0 += g.y_step;
+      y1 += g.y_step;
+    }
+    shift();
+  }
+}
+
+template <class T, int R, int S>
+void row_pair(const DepthwiseRows<T>& g) {
+  constexpr int64_t lanes = Vec<T>::lanes;
+  int64_t c = 0;
+  for (; c + lanes <= g.channels; c += lanes) slide<T, R, S, false>(g, g.begin, g.end, c, lanes);
+  if (c < g.channels) slide<T, R, S, true>(g, g.begin, g.end, c, g.channels - c);
+}
+
+template <class T>
+void (*row_pair_for(int64_t taps_h, int64_t taps_w))(const DepthwiseRows<T>&) {
+  if (taps_h == 3 && taps_w == 3) return &row_pair<T, 3, 3>;
+  if (taps_h == 5 && taps_w == 5) return &row_pair<T, 5, 5>;
+  if (taps_h == 7 && taps_w == 7) return &row_pair<T, 7, 7>;
+  return nullptr;
+}
+
+// Sums of N taps over the outputs [begin, end), which all lie inside for them.
+template <class T, int N, bool Tail>
+NEOCOG_INLINE void gradient_taps(const DepthwiseGradientRow<T>& g, const T* const* x, T* const* dw, int64_t begin,
+                                 int64_t end, int64_t c, int64_t n) {
+  using V = Vec<T>;
+  V acc[N];
+  const T* at[N];
+  const int64_t step = g.in_step * g.channels;
+#pragma GCC unroll 16
+  for (int t = 0; t < N; ++t) {
+    acc[t] = V::zero();
+    at[t] = x[t] + c + begin * step;
+  }
+  const T* dy = g.dy + begin * g.channels + c;
+  int64_t offset = 0;
+  for (int64_t q = begin; q < end; ++q, dy += g.channels, offset += step) {
+    const V grad = load_channels<T, Tail>(dy, n);
+#pragma GCC unroll 16
+    for (int t = 0; t < N; ++t) acc[t] = fma(load_channels<T, Tail>(at[t] + offset, n), grad, acc[t]);
+  }
+#pragma GCC unroll 16
+  for (int t = 0; t < N; ++t) {
+    T* to = dw[t] + c;
+    store_channels<T, Tail>(load_channels<T, Tail>(to, n) + acc[t], to, n);
+  }
+}
+
+template <class T, int N>
+NEOCOG_INLINE void gradient_block(const DepthwiseGradientRow<T>& g, const T* const* x, T* const* dw, int64_t begin,
+                                  int64_t end) {
+  if (begin >= end) return;
+  constexpr int64_t lanes = Vec<T>::lanes;
+  int64_t c = 0;
+  for (; c + lanes <= g.channels; c += lanes) gradient_taps<T, N, false>(g, x, dw, begin, end, c, lanes);
+  if (c < g.channels) gradient_taps<T, N, true>(g, x, dw, begin, end, c, g.channels - c);
+}
+
+template <class T>
+void gradient_row(const DepthwiseGradientRow<T>& g) {
+  // Outputs inside for every tap go through in blocks of taps; the rest tap by tap.
+  const auto inside = [&](int64_t s, int64_t& begin, int64_t& end) __attribute__((always_inline)) {
+    begin = min64(g.col[s] < 0 ? ceil_div(-g.col[s], g.in_step) : 0, g.count);
+    end = max64(begin, min64(g.count, floor_div(g.in_w - 1 - g.col[s], g.in_step) + 1));
+  };
+  int64_t begin = 0, end = g.count;
+  for (int64_t s = 0; s < g.taps_w; ++s) {
+    int64_t lo, hi;
+    inside(s, lo, hi);
+    begin = max64(begin, lo);
+    end = min64(end, hi);
+  }
+  end = max64(begin, end);
+  constexpr int kBlock = 9;
+  const T* x[kBlock];
+  T* dw[kBlock];
+  int taps = 0;
+  const auto flush = [&]() __attribute__((always_inline)) {
+    int t = 0;
+    if (taps == kBlock) {
+      gradient_block<T, kBlock>(g, x, dw, begin, end);
+      t = kBlock;
+    }
+    for (; t + 4 <= taps; t += 4) gradient_block<T, 4>(g, x + t, dw + t, begin, end);
+    for (; t < taps; ++t) gradient_block<T, 1>(g, x + t, dw + t, begin, end);
+    taps = 0;
+  };
+  for (int64_t r = 0; r < g.taps_h; ++r) {
+    if (g.x[r] == nullptr) continue;
+    for (int64_t s = 0; s < g.taps_w; ++s) {
+      x[taps] = g.x[r] + g.col[s] * g.channels;
+      dw[taps] = g.dw + (r * g.taps_w + s) * g.channels;
+      int64_t lo, hi;
+      inside(s, lo, hi);
+      gradient_block<T, 1>(g, x + taps, dw + taps, lo, min64(begin, hi));
+      gradient_block<T, 1>(g, x + taps, dw + taps, max64(lo, max64(begin, end)), hi);
+      if (++taps == kBlock) flush();
+    }
+  }
+  flush();
+}
+
+template <class T>
+constexpr DepthwiseKernels<T> kDepthwiseTable = {Vec<T>::lanes,       &row<T>,          &row_pair_for<T>, &plane_row<T>,
+                                                 &plane_row_pair<T>, &gradient_row<T>, &gradient_plane_row<T>};
+
+}  // namespace
+
+extern constinit const DepthwiseKernels<float> depthwise_kernels_f32 = kDepthwiseTable<float>;
+#if NEOCOG_ISA_HAS_DOUBLE
+extern constinit const DepthwiseKernels<double> depthwise_kernels_f64 = kDepthwiseTable<double>;
+#endif
+
+}  // namespace neocog::NEOCOG_ISA

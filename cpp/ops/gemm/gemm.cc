@@ -1,0 +1,122 @@
+#include "ops/gemm/gemm.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include "core/parallel.h"
+#include "core/scratch.h"
+
+namespace neocog {
+namespace {
+
+// Up to here every weight is used so rarely that it is read where it lies.
+constexpr int64_t kDotRows = 12;
+// Rows of x that go through a panel of weights together: 96 rows of 1000 floats fill a third of the cache.
+constexpr int64_t kRowsPerItem = 96;
+
+// y (rows, columns) = a (rows, depth) B + bias with B's panels packed from `source`.
+template <class T>
+void product(int64_t rows, int64_t depth, int64_t columns, const T* a, PanelSource<T> source, const T* bias, T* y) {
+  const GemmKernels<T>& kernels = gemm_kernels<T>();
+  const PanelSplit split(columns, kernels.lanes, kernels.max_vectors);
+  const int64_t packed_size = depth * split.vectors * kernels.lanes;
+  const int64_t chunks = ceil_div(rows, kRowsPerItem), positions = std::max<int64_t>(1, source.inner);
+  Scratch scratch(Scratch::bytes_of<T>(packed_size) + 2 * Scratch::bytes_of<int64_t>(rows) +
+                  Scratch::bytes_of<int64_t>(positions));
+  T* const packed = scratch.take<T>(packed_size);
+  int64_t* const row = scratch.take<int64_t>(rows);
+  int64_t* const out = scratch.take<int64_t>(rows);
+  int64_t* const position = scratch.take<int64_t>(positions);
+  std::iota(position, position + positions, int64_t{0});
+  source.position = position;
+  for (int64_t r = 0; r < rows; ++r) {
+    row[r] = r * depth;
+    out[r] = r * columns;
+  }
+  const int64_t no_tap = 0;
+  const auto pack = [&](int64_t panel) {
+    const int64_t first = split.begin(panel) * kernels.lanes;
+    kernels.pack_panel(source, first, split.width(panel), packed + depth * first);
+  };
+  parallel_for(split.panels, [&](int64_t panel, int) { pack(panel); });
+  parallel_for(chunks * split.panels, [&](int64_t item, int) {
+    const int64_t panel = item % split.panels, r0 = rows * (item / split.panels) / chunks;
+    const int64_t r1 = rows * (item / split.panels + 1) / chunks;
+    const int64_t first = split.begin(panel) * kernels.lanes, width = split.width(panel) * kernels.lanes;
+    kernels.taps_panel({a, row + r0, &no_tap, r1 - r0, 1, depth, packed + depth * first, split.width(panel),
+                        std::min(width, columns - first), bias == nullptr ? nullptr : bias + first, y + first, out + r0,
+                        false, T(0), T(0)});
+  });
+}
+
+}  // namespace
+
+template <class T>
+void linear_forward(int64_t rows, int64_t in, int64_t out, const T* x, const T* weight, const T* bias, T* y) {
+  if (rows == 0 || out == 0) return;
+  if (rows > kDotRows) {
+    product<T>(rows, in, out, x, {weight, out, in, 1, 0, in, nullptr, 0}, bias, y);
+    return;
+  }
+  constexpr int64_t kBlock = 32;  // outputs per item: a multiple of the tile, so cuts do not move sums between tiles
+  parallel_for(ceil_div(out, kBlock), [&](int64_t item, int) {
+    const int64_t o = item * kBlock;
+    gemm_kernels<T>().dot_block(x, rows, weight + o * in, std::min(kBlock, out - o), in,
+                                bias == nullptr ? nullptr : bias + o, y + o, out);
+  });
+}
+
+template <class T>
+void linear_backward_x(int64_t rows, int64_t in, int64_t out, const T* dy, const T* weight, T* dx) {
+  if (rows == 0 || in == 0) return;
+  product<T>(rows, out, in, dy, {weight, in, 1, out, in, 1, nullptr, 1}, nullptr, dx);
+}
+
+template <class T>
+void linear_backward_weight(int64_t rows, int64_t in, int64_t out, const T* dy, const T* x, T* dw) {
+  if (in == 0 || out == 0) return;
+  const GemmKernels<T>& kernels = gemm_kernels<T>();
+  const PanelSplit split(in, kernels.lanes, kernels.max_vectors);
+  constexpr int64_t kOutputs = 96;  // rows of dw per item
+  const int64_t blocks = ceil_div(out, kOutputs), items = blocks * split.panels;
+  const int threads = threads_for(std::max(items, split.panels));
+  const int64_t widest = kernels.max_vectors * kernels.lanes, packed_size = rows * split.vectors * kernels.lanes;
+  Scratch scratch(Scratch::bytes_of<T>(packed_size) + Scratch::bytes_of<int64_t>(rows) +
+                  threads * Scratch::bytes_of<T>(kOutputs * widest));
+  T* const packed = scratch.take<T>(packed_size);
+  int64_t* const row = scratch.take<int64_t>(rows);
+  std::vector<T*> sums(threads);
+  for (T*& sum : sums) sum = scratch.take<T>(kOutputs * widest);
+  for (int64_t r = 0; r < rows; ++r) row[r] = r * out;
+  parallel_for(split.panels, [&](int64_t panel, int) {
+    const int64_t first = split.begin(panel) * kernels.lanes, width = split.width(panel) * kernels.lanes;
+    const int64_t columns = std::min(width, in - first);
+    T* to = packed + rows * first;
+    for (int64_t r = 0; r < rows; ++r, to += width) {
+      std::memcpy(to, x + r * in + first, sizeof(T) * columns);
+      std::fill(to + columns, to + width, T(0));
+    }
+  });
+  parallel_for(items, [&](int64_t item, int thread) {
+    const int64_t panel = item % split.panels, o = item / split.panels * kOutputs;
+    const int64_t first = split.begin(panel) * kernels.lanes, width = split.width(panel) * kernels.lanes;
+    const int64_t outputs = std::min(kOutputs, out - o), columns = std::min(width, in - first);
+    std::fill_n(sums[thread], outputs * width, T(0));
+    kernels.outer_panel({dy + o, row, rows, outputs, packed + rows * first, split.width(panel), sums[thread]});
+    for (int64_t i = 0; i < outputs; ++i) {
+      std::memcpy(dw + (o + i) * in + first, sums[thread] + i * width, sizeof(T) * columns);
+    }
+  });
+}
+
+#define NEOCOG_INSTANTIATE(T)                                                                        \
+  template void linear_forward<T>(int64_t, int64_t, int64_t, const T*, const T*, const T*, T*);      \
+  template void linear_backward_x<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);             \
+  template void linear_backward_weight<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);
+NEOCOG_INSTANTIATE(float)
+NEOCOG_INSTANTIATE(double)
+#undef NEOCOG_INSTANTIATE
+
+}  // namespace neocog
