@@ -13,8 +13,8 @@
 namespace neocog {
 namespace {
 
-// dy's panel of one tile (192 pixels x 64 channels x 4 bytes) stays in the first-level cache while every tap reads it.
-constexpr int64_t kTilePixels = 192;
+// dy's panel of one tile (96 pixels x 64 channels x 4 bytes = 24 KB) stays in the first-level cache while every tap reads it.
+constexpr int64_t kTilePixels = 96;
 constexpr int64_t kStripBytes = 256 << 10;
 // The work is cut by the geometry alone, never by the number of threads: sums keep their order.
 constexpr int64_t kItems = 16;

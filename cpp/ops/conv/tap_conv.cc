@@ -6,6 +6,7 @@
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "ops/conv/strip.h"
+#include "ops/conv/tap_span.h"
 #include "ops/gemm/gemm.h"
 
 namespace neocog {
@@ -17,24 +18,6 @@ constexpr int64_t kStripBytes = 384 << 10;
 constexpr int64_t kTilePixels = 768;
 // A tile of fewer pixels cannot pay for reading its weights.
 constexpr int64_t kSmallTile = 48;
-
-struct Span {
-  int64_t lo = 0, hi = 0;  // of tap offsets, both inclusive
-};
-
-Span span_of(const TapConvAxis& axis) {
-  Span s{std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min()};
-  for (const TapPhaseAxis& phase : axis.phases) {
-    for (const int64_t offset : phase.offset) s = {std::min(s.lo, offset), std::max(s.hi, offset)};
-  }
-  return s.lo > s.hi ? Span{0, 0} : s;
-}
-
-int64_t positions_of(const TapConvAxis& axis) {
-  int64_t count = 0;
-  for (const TapPhaseAxis& phase : axis.phases) count = std::max(count, phase.count);
-  return count;
-}
 
 bool inside(const TapConvAxis& axis, const Span& span, int64_t positions, int64_t in) {
   return span.lo >= 0 && (positions - 1) * axis.in_step + span.hi < in;
@@ -179,33 +162,16 @@ void pack_weights(const TapConvPlan& plan, int64_t groups, const T* weight, int6
   });
 }
 
-bool clamps(Activation f) { return f == Activation::kRelu || f == Activation::kRelu6; }
-
-// Applies residual and activation to the rectangle of outputs that one item wrote.
-template <class T>
-void finish_rectangle(const Epilogue<T>& epilogue, const Image<T>& y, int64_t n, int64_t channel, int64_t channels,
-                      int64_t row0, int64_t row1, int64_t col0, int64_t col1) {
-  const auto finish = [&](T* to, int64_t count) {
-    const T* residual = epilogue.residual == nullptr ? nullptr : epilogue.residual + (to - y.data);
-    elementwise_kernels<T>().epilogue(epilogue.activation, epilogue.alpha, residual, to, count);
-  };
-  for (int64_t row = row0; row < row1; ++row) {
-    if (!y.channels_last()) {
-      for (int64_t c = 0; c < channels; ++c) finish(y.at(n, channel + c, row, col0), col1 - col0);
-    } else if (channels == y.c) {
-      finish(y.at(n, 0, row, col0), (col1 - col0) * channels);
-    } else {
-      for (int64_t col = col0; col < col1; ++col) finish(y.at(n, channel, row, col), channels);
-    }
-  }
-}
-
 }  // namespace
 
 template <class T>
 void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x, const T* weight,
               int64_t kernel_h, int64_t kernel_w, WeightRole role, const Epilogue<T>& epilogue, Image<T> y) {
   if (y.size() == 0) return;
+  if (plane_conv_suits<T>(h, w, y.c / groups)) {
+    plane_conv(h, w, groups, x, weight, kernel_h, kernel_w, role, epilogue, y);
+    return;
+  }
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const TapConvPlan plan = make_plan(h, w, groups, x, y, kernel_h, kernel_w, role);
   const Span span_h = span_of(h), span_w = span_of(w);
@@ -231,9 +197,7 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
   }
   pack_weights(plan, groups, weight, kernel_h * kernel_w, role, packed);
 
-  const bool clamp = epilogue.residual == nullptr && clamps(epilogue.activation);
-  const bool finish = !clamp && (epilogue.residual != nullptr || epilogue.activation != Activation::kIdentity);
-  const T infinity = std::numeric_limits<T>::infinity();
+  const Finish<T> finish(epilogue);
 
   parallel_for(items, [&](int64_t item, int thread) {
     const Workspace& space = workspaces[thread];
@@ -280,15 +244,15 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
         kernels.taps_panel({a, space.row, phase.tap.data(), pixels, static_cast<int64_t>(phase.tap.size()), phase.run,
                             packed + g * plan.packed_group + phase.packed_offset + phase.rows * first, vectors, columns,
                             epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
-                            y.channels_last() ? y0 + first : y0, space.out, clamp, T(0),
-                            epilogue.activation == Activation::kRelu6 ? T(6) : infinity});
+                            y.channels_last() ? y0 + first : y0, space.out, finish.clamp, T(0),
+                            finish.clamp_hi});
         if (!y.channels_last()) {
           store_strip(space.block, vectors * kernels.lanes, y, n, channel, columns, {row0, i1 - i0, col0, j1 - j0},
                       h.out_step, w.out_step);
         }
       }
     }
-    if (finish) {
+    if (finish.rectangle) {
       const int64_t c0 = plan.split.begin(panel0) * kernels.lanes;
       const int64_t c1 = std::min(plan.split.begin(panel1) * kernels.lanes, plan.out_group);
       finish_rectangle(epilogue, y, n, g * plan.out_group + c0, c1 - c0, i0 * h.out_step,

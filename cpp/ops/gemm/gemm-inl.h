@@ -1,5 +1,6 @@
 // Kernel bodies of gemm.h, compiled once per instruction set; no include guard on purpose.
 #include "ops/gemm/gemm.h"
+#include "ops/gemm/planes-inl.h"
 
 namespace neocog::NEOCOG_ISA {
 namespace {
@@ -294,8 +295,8 @@ void dot_block(const T* x, int64_t rows, const T* w, int64_t columns, int64_t k_
 }
 
 template <class T>
-constexpr GemmKernels<T> kGemmTable = {Vec<T>::lanes,   kMaxVectors<T>, &taps_panel<T>, &outer_panel<T>,
-                                       &dot_block<T>, &pack_panel<T>, &transpose<T>};
+constexpr GemmKernels<T> kGemmTable = {Vec<T>::lanes,   kMaxVectors<T>,   kPlaneOutputs<T>, kPlaneSlack<T>, &taps_panel<T>,
+                                       &planes_panel<T>, &outer_panel<T>, &dot_block<T>,    &pack_panel<T>, &transpose<T>};
 
 }  // namespace
 

@@ -28,6 +28,23 @@ struct TapsPanel {
   T lo, hi;
 };
 
+// y[o, q] = sum over c,t of w[c, t, o] * x[c * plane + tap[t] + q]: the same product with vectors along the pixels, for
+// results of so few channels that vectors along the channels would be mostly empty.
+template <class T>
+struct PlanesPanel {
+  const T* x;  // planes with slack behind them: reads run up to plane_slack elements past the last q
+  int64_t plane;
+  const int64_t* tap;  // (taps)
+  int64_t taps, channels;
+  const T* w;  // (channels, taps, outputs)
+  int64_t outputs;  // at most plane_outputs
+  const T* bias;  // (outputs) or null
+  T* y;  // (outputs, y_plane), y_plane >= count rounded up to a vector
+  int64_t y_plane, count;
+  bool clamp;
+  T lo, hi;
+};
+
 template <class T>
 struct OuterPanel {
   const T* a;
@@ -50,8 +67,9 @@ struct PanelSource {
 
 template <class T>
 struct GemmKernels {
-  int64_t lanes, max_vectors;
+  int64_t lanes, max_vectors, plane_outputs, plane_slack;
   void (*taps_panel)(const TapsPanel<T>&);
+  void (*planes_panel)(const PlanesPanel<T>&);
   void (*outer_panel)(const OuterPanel<T>&);
   // y[r * y_stride + o] = bias[o] + sum over k of x[r * k_size + k] * w[o * k_size + k]: a few rows against rows of weights
   // that are each used once, so packing them would cost more than the product. bias may be null.

@@ -9,6 +9,7 @@
 #include "core/scratch.h"
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/strip.h"
+#include "ops/conv/tap_span.h"
 #include "ops/depthwise/plane_strip.h"
 #include "ops/depthwise/row_job.h"
 #include "ops/gemm/gemm.h"
@@ -78,10 +79,7 @@ void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwi
                        packed + channels * first);
   });
 
-  const bool clamp = epilogue.residual == nullptr &&
-                     (epilogue.activation == Activation::kRelu || epilogue.activation == Activation::kRelu6);
-  const bool finish = !clamp && (epilogue.residual != nullptr || epilogue.activation != Activation::kIdentity);
-  const T clamp_hi = epilogue.activation == Activation::kRelu6 ? T(6) : std::numeric_limits<T>::infinity();
+  const Finish<T> finish(epilogue);
   const int64_t no_tap = 0;
 
   parallel_for(items, [&](int64_t item, int thread) {
@@ -109,13 +107,13 @@ void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwi
       const bool last = y.channels_last();
       kernels.taps_panel({space.middle, row, &no_tap, count, 1, channels, packed + channels * first, vectors, columns,
                           epilogue.bias == nullptr ? nullptr : epilogue.bias + first,
-                          last ? y.at(n, first, u0, 0) : space.block, last ? out : block_out[vectors], clamp, T(0),
-                          clamp_hi});
+                          last ? y.at(n, first, u0, 0) : space.block, last ? out : block_out[vectors], finish.clamp, T(0),
+                          finish.clamp_hi});
       if (!last) {
         store_strip(space.block, vectors * kernels.lanes, y, n, first, columns, {u0, u1 - u0, 0, y.w}, 1, 1);
       }
     }
-    if (!finish) return;
+    if (!finish.rectangle) return;
     const int64_t runs = y.channels_last() ? 1 : y.c;
     for (int64_t c = 0; c < runs; ++c) {
       T* const to = y.at(n, c, u0, 0);

@@ -1,0 +1,3 @@
+#include "core/simd/avx2.h"
+
+#include "core/limits-inl.h"

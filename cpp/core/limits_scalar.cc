@@ -1,0 +1,3 @@
+#include "core/simd/scalar.h"
+
+#include "core/limits-inl.h"

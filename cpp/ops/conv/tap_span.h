@@ -1,0 +1,61 @@
+// What the schedules of a product over taps have in common.
+#pragma once
+
+#include <algorithm>
+#include <limits>
+
+#include "ops/conv/tap_conv.h"
+
+namespace neocog {
+
+struct Span {
+  int64_t lo = 0, hi = 0;  // of tap offsets, both inclusive
+};
+
+inline Span span_of(const TapConvAxis& axis) {
+  Span s{std::numeric_limits<int64_t>::max(), std::numeric_limits<int64_t>::min()};
+  for (const TapPhaseAxis& phase : axis.phases) {
+    for (const int64_t offset : phase.offset) s = {std::min(s.lo, offset), std::max(s.hi, offset)};
+  }
+  return s.lo > s.hi ? Span{0, 0} : s;
+}
+
+inline int64_t positions_of(const TapConvAxis& axis) {
+  int64_t count = 0;
+  for (const TapPhaseAxis& phase : axis.phases) count = std::max(count, phase.count);
+  return count;
+}
+
+inline bool clamps(Activation f) { return f == Activation::kRelu || f == Activation::kRelu6; }
+
+// A clamp is applied to the sums while they are in registers; everything else to the stored results.
+template <class T>
+struct Finish {
+  bool clamp, rectangle;
+  T clamp_hi;
+  explicit Finish(const Epilogue<T>& e)
+      : clamp(e.residual == nullptr && clamps(e.activation)),
+        rectangle(!clamp && (e.residual != nullptr || e.activation != Activation::kIdentity)),
+        clamp_hi(e.activation == Activation::kRelu6 ? T(6) : std::numeric_limits<T>::infinity()) {}
+};
+
+// Applies residual and activation to the rectangle of outputs that one item wrote.
+template <class T>
+void finish_rectangle(const Epilogue<T>& epilogue, const Image<T>& y, int64_t n, int64_t channel, int64_t channels,
+                      int64_t row0, int64_t row1, int64_t col0, int64_t col1) {
+  const auto finish = [&](T* to, int64_t count) {
+    const T* residual = epilogue.residual == nullptr ? nullptr : epilogue.residual + (to - y.data);
+    elementwise_kernels<T>().epilogue(epilogue.activation, epilogue.alpha, residual, to, count);
+  };
+  for (int64_t row = row0; row < row1; ++row) {
+    if (!y.channels_last()) {
+      for (int64_t c = 0; c < channels; ++c) finish(y.at(n, channel + c, row, col0), col1 - col0);
+    } else if (channels == y.c) {
+      finish(y.at(n, 0, row, col0), (col1 - col0) * channels);
+    } else {
+      for (int64_t col = col0; col < col1; ++col) finish(y.at(n, channel, row, col), channels);
+    }
+  }
+}
+
+}  // namespace neocog
