@@ -76,6 +76,8 @@ py::dict build_info() {
 
 }  // namespace
 
-void bind_build_info(py::module_& m) { m.def("build_info", &build_info); }
+void bind_build_info(py::module_& m) {
+  m.def("build_info", &build_info);
+}
 
 }  // namespace neocog::bindings

@@ -54,8 +54,8 @@ T read(const T* from, int64_t blocks) {
 }
 
 template <class T>
-constexpr LimitKernels<T> kLimitTable = {2 * kChains * Vec<T>::lanes, &fma_chains<T>, kBlock * Vec<T>::lanes, &copy<T>,
-                                         &read<T>};
+constexpr LimitKernels<T> kLimitTable = {2 * kChains * Vec<T>::lanes, &fma_chains<T>, kBlock * Vec<T>::lanes,
+                                         &copy<T>, &read<T>};
 
 }  // namespace
 

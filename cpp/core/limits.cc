@@ -34,7 +34,9 @@ double best_seconds(F&& once) {
 }
 
 // One item per thread; the same item takes the same part every time.
-int items_for(int threads) { return static_cast<int>(max64(1, min64(threads, get_num_threads()))); }
+int items_for(int threads) {
+  return static_cast<int>(max64(1, min64(threads, get_num_threads())));
+}
 
 // Calls body(first, count) once per item, `blocks` in all, in one parallel region.
 template <class F>
@@ -58,7 +60,8 @@ double measure_fma_peak(int threads) {
   constexpr int64_t kSteps = int64_t{1} << 21;  // 5 to 10 ms
   const auto& kernels = limit_kernels<float>();
   const int items = items_for(threads);
-  const double seconds = best_seconds([&] { parallel_for(items, [&](int64_t, int) { kernels.fma_chains(kSteps); }); });
+  const double seconds =
+      best_seconds([&] { parallel_for(items, [&](int64_t, int) { kernels.fma_chains(kSteps); }); });
   return static_cast<double>(items * kSteps * kernels.operations) / seconds;
 }
 

@@ -1,3 +1,2 @@
-#include "core/simd/avx512.h"
-
 #include "core/limits-inl.h"
+#include "core/simd/avx512.h"

@@ -1,3 +1,2 @@
-#include "core/simd/scalar.h"
-
 #include "core/limits-inl.h"
+#include "core/simd/scalar.h"

@@ -39,29 +39,42 @@ NEOCOG_INLINE void store_channels(Vec<T> v, T* p, int64_t n) {
     v.store(p);
   }
 }
+// The weights of the channels from c on; c is a multiple of the lanes.
+template <class T>
+NEOCOG_INLINE const T* weights_of(const DepthwiseRows<T>& g, int64_t c) {
+  return g.weight + c * g.taps_h * g.taps_w;
+}
 template <class T>
 NEOCOG_INLINE Vec<T> clamp_to(const DepthwiseRows<T>& g, Vec<T> v) {
   return g.clamp ? min(Vec<T>::set1(g.hi), max(Vec<T>::set1(g.lo), v)) : v;
 }
 
 // One output near the edge; taps outside the row are skipped.
-template <class T>
-NEOCOG_INLINE void edge_output(const DepthwiseRows<T>& g, const T* const* x, T* y, int64_t q) {
+template <class T, bool Tail>
+NEOCOG_INLINE void edge_channels(const DepthwiseRows<T>& g, T* y, int64_t q, int64_t c, int64_t n) {
   using V = Vec<T>;
-  for (int64_t c = 0; c < g.channels; c += V::lanes) {
-    const int64_t n = min64(V::lanes, g.channels - c);
-    V sum = g.bias == nullptr ? V::zero() : V::load_n(g.bias + c, n);
-    for (int64_t r = 0; r < g.taps_h; ++r) {
-      if (x[r] == nullptr) continue;
-      for (int64_t s = 0; s < g.taps_w; ++s) {
-        const int64_t col = g.col[s] + q * g.in_step;
-        if (col < 0 || col >= g.in_w) continue;
-        sum = fma(V::load_n(x[r] + col * g.channels + c, n),
-                  V::load_n(g.weight + (r * g.taps_w + s) * g.channels + c, n), sum);
-      }
+  V sum = g.bias == nullptr ? V::zero() : load_channels<T, Tail>(g.bias + c, n);
+  const T* weight = weights_of(g, c);
+  for (int64_t r = 0; r < g.taps_h; ++r) {
+    if (g.x[r] == nullptr) {
+      weight += g.taps_w * V::lanes;
+      continue;
     }
-    clamp_to(g, sum).store_n(y + q * g.y_step + c, n);
+    for (int64_t s = 0; s < g.taps_w; ++s, weight += V::lanes) {
+      const int64_t col = g.col[s] + q * g.in_step;
+      if (col < 0 || col >= g.in_w) continue;
+      sum = fma(load_channels<T, Tail>(g.x[r] + col * g.channels + c, n), V::load(weight), sum);
+    }
   }
+  store_channels<T, Tail>(clamp_to(g, sum), y + q * g.y_step + c, n);
+}
+
+template <class T>
+NEOCOG_INLINE void edge_output(const DepthwiseRows<T>& g, T* y, int64_t q) {
+  constexpr int64_t lanes = Vec<T>::lanes;
+  int64_t c = 0;
+  for (; c + lanes <= g.channels; c += lanes) edge_channels<T, false>(g, y, q, c, lanes);
+  if (c < g.channels) edge_channels<T, true>(g, y, q, c, g.channels - c);
 }
 
 template <class T, int N, bool Tail>
@@ -72,10 +85,14 @@ NEOCOG_INLINE void inner_outputs(const DepthwiseRows<T>& g, int64_t q, int64_t c
 #pragma GCC unroll 8
   for (int i = 0; i < N; ++i) acc[i] = start;
   const int64_t step = g.in_step * g.channels;
+  const T* weights = weights_of(g, c);
   for (int64_t r = 0; r < g.taps_h; ++r) {
-    if (g.x[r] == nullptr) continue;
-    for (int64_t s = 0; s < g.taps_w; ++s) {
-      const V weight = load_channels<T, Tail>(g.weight + (r * g.taps_w + s) * g.channels + c, n);
+    if (g.x[r] == nullptr) {
+      weights += g.taps_w * V::lanes;
+      continue;
+    }
+    for (int64_t s = 0; s < g.taps_w; ++s, weights += V::lanes) {
+      const V weight = V::load(weights);
       const T* x = g.x[r] + (g.col[s] + q * g.in_step) * g.channels + c;
 #pragma GCC unroll 8
       for (int i = 0; i < N; ++i) acc[i] = fma(load_channels<T, Tail>(x + i * step, n), weight, acc[i]);
@@ -97,12 +114,16 @@ NEOCOG_INLINE void inner_block(const DepthwiseRows<T>& g, int64_t q) {
 template <class T>
 void row(const DepthwiseRows<T>& g) {
   const Interior inner = interior_of(g);
-  for (int64_t q = g.begin; q < inner.begin; ++q) edge_output(g, g.x, g.y[0], q);
+  for (int64_t q = g.begin; q < inner.begin; ++q) edge_output(g, g.y[0], q);
   int64_t q = inner.begin;
-  for (; q + kOutputs <= inner.end; q += kOutputs) inner_block<T, kOutputs>(g, q);
-  for (; q + 4 <= inner.end; q += 4) inner_block<T, 4>(g, q);
-  for (; q < inner.end; ++q) inner_block<T, 1>(g, q);
-  for (; q < g.end; ++q) edge_output(g, g.x, g.y[0], q);
+  if (inner.end - inner.begin >= kOutputs) {
+    // The last block steps back: outputs that two blocks share get the same value twice.
+    for (; q < inner.end; q += kOutputs) inner_block<T, kOutputs>(g, min64(q, inner.end - kOutputs));
+  } else {
+    for (; q + 2 <= inner.end; q += 2) inner_block<T, 2>(g, q);
+    for (; q < inner.end; ++q) inner_block<T, 1>(g, q);
+  }
+  for (q = inner.end; q < g.end; ++q) edge_output(g, g.y[0], q);
 }
 
 // Slides down the columns of two output rows: each value of x is loaded once for all its R * S * 2 products,
@@ -114,7 +135,7 @@ NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t begin, int64_t end, 
   V weight[kWeightsInRegisters ? R * S : 1];
   if constexpr (kWeightsInRegisters) {
 #pragma GCC unroll 9
-    for (int t = 0; t < R * S; ++t) weight[t] = load_channels<T, Tail>(g.weight + t * g.channels + c, n);
+    for (int t = 0; t < R * S; ++t) weight[t] = V::load(weights_of(g, c) + t * V::lanes);
   }
   const V start = g.bias == nullptr ? V::zero() : load_channels<T, Tail>(g.bias + c, n);
   V acc[2][S];
@@ -123,7 +144,7 @@ NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t begin, int64_t end, 
   const T* x[R + 1];
 #pragma GCC unroll 8
   for (int r = 0; r <= R; ++r) x[r] = g.x[r] + c;
-  const T* weights = g.weight + c;
+  const T* const weights = weights_of(g, c);
   int64_t at = (begin + g.col[0]) * g.channels;
   T* y0 = g.y[0] + begin * g.y_step + c;
   T* y1 = g.y[1] + begin * g.y_step + c;
@@ -139,7 +160,7 @@ NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t begin, int64_t end, 
         if constexpr (kWeightsInRegisters) {
           w = weight[r * S + s];
         } else {
-          w = load_channels<T, Tail>(weights + (r * S + s) * g.channels, n);
+          w = V::load(weights + (r * S + s) * V::lanes);
         }
         acc[0][S - 1 - s] = fma(value[r], w, acc[0][S - 1 - s]);
         acc[1][S - 1 - s] = fma(value[r + 1], w, acc[1][S - 1 - s]);

@@ -24,7 +24,7 @@ struct DepthwiseJob {
   Epilogue<T> epilogue;
   WeightRole role;
   int64_t channels, multiplier;  // kernels, kernels per channel of the side that has fewer
-  const T* packed;               // per phase: channels-last (r, s, channels), channels-first (channels, r, s)
+  const T* packed;               // per phase: as DepthwiseRows or DepthwisePlaneRows has them
   std::vector<int64_t> packed_offset;
   const T* zeros;  // a row of padding
   bool clamp;
@@ -133,18 +133,13 @@ void plane_rows(const DepthwiseJob<T>& job, const TapPhaseAxis& ph, const TapPha
   }
 }
 
-// Weights (kernel, r, s) of one phase, in the order the kernels read them.
+// Weights (kernel, r, s) of one pair of phases, in the same order without the taps of the others.
 template <class T>
-void pack_phase(const TapPhaseAxis& ph, const TapPhaseAxis& pw, const T* weight, int64_t channels, int64_t kernel_h,
-                int64_t kernel_w, bool channels_last, T* to) {
-  const int64_t taps_h = static_cast<int64_t>(ph.offset.size()), taps_w = static_cast<int64_t>(pw.offset.size());
-  for (int64_t r = 0; r < taps_h; ++r) {
-    for (int64_t s = 0; s < taps_w; ++s) {
-      const T* from = weight + ph.kernel[r] * kernel_w + pw.kernel[s];
-      const int64_t tap = r * taps_w + s;
-      for (int64_t c = 0; c < channels; ++c) {
-        to[channels_last ? tap * channels + c : c * taps_h * taps_w + tap] = from[c * kernel_h * kernel_w];
-      }
+void pack_plane_weight(const TapPhaseAxis& ph, const TapPhaseAxis& pw, const T* weight, int64_t channels,
+                       int64_t kernel_h, int64_t kernel_w, T* to) {
+  for (int64_t c = 0; c < channels; ++c, weight += kernel_h * kernel_w) {
+    for (const int64_t r : ph.kernel) {
+      for (const int64_t s : pw.kernel) *to++ = weight[r * kernel_w + s];
     }
   }
 }
@@ -174,7 +169,7 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
     span = std::max(span, reach_of(ph).hi - reach_of(ph).lo + 1);
     for (const TapPhaseAxis& pw : w.phases) {
       job.packed_offset.push_back(packed);
-      packed += channels * static_cast<int64_t>(ph.offset.size() * pw.offset.size());
+      packed += rows_weight_size<T>(ph, pw, channels);
     }
   }
   const int64_t positions_h = longest(h), positions_w = longest(w);
@@ -211,7 +206,12 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
   size_t phase = 0;
   for (const TapPhaseAxis& ph : h.phases) {
     for (const TapPhaseAxis& pw : w.phases) {
-      pack_phase(ph, pw, weight, channels, kernel_h, kernel_w, last, packed_data + job.packed_offset[phase++]);
+      T* const to = packed_data + job.packed_offset[phase++];
+      if (last) {
+        pack_rows_weight(ph, pw, weight, channels, kernel_h, kernel_w, to);
+      } else {
+        pack_plane_weight(ph, pw, weight, channels, kernel_h, kernel_w, to);
+      }
     }
   }
   job.packed = packed_data;

@@ -18,7 +18,7 @@ struct DepthwiseRows {
   int64_t taps_h, taps_w;
   const int64_t* col;  // (taps_w) input column of output 0 under each tap
   int64_t in_step, in_w, channels;
-  const T* weight;  // (taps_h, taps_w, channels)
+  const T* weight;  // (channel blocks, taps_h, taps_w, lanes), zeros behind the last channel
   const T* bias;    // (channels) or null
   T* y[2];          // output 0 of the row, of the pair
   int64_t begin, end, y_step;  // outputs to write, elements between them

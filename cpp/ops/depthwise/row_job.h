@@ -15,13 +15,34 @@ template <class T>
 struct RowJob {
   const TapPhaseAxis &h, &w;
   int64_t in_step_h, in_step_w, in_w, channels;
-  const T* weight;  // (taps_h, taps_w, channels)
+  const T* weight;  // by pack_rows_weight
   const T* bias;
   const T* zeros;  // a row (in_w, channels) of padding
   int64_t y_step;
   bool clamp;
   T clamp_hi;
 };
+
+// Elements of the weights of a pair of phases as DepthwiseRows reads them.
+template <class T>
+int64_t rows_weight_size(const TapPhaseAxis& h, const TapPhaseAxis& w, int64_t channels) {
+  return round_up(channels, depthwise_kernels<T>().lanes) * static_cast<int64_t>(h.offset.size() * w.offset.size());
+}
+
+// weight (channels, kernel_h, kernel_w) of a pair of phases to (channel blocks, taps_h, taps_w, lanes).
+template <class T>
+void pack_rows_weight(const TapPhaseAxis& h, const TapPhaseAxis& w, const T* weight, int64_t channels, int64_t kernel_h,
+                      int64_t kernel_w, T* to) {
+  const int64_t lanes = depthwise_kernels<T>().lanes;
+  for (int64_t block = 0; block < channels; block += lanes) {
+    for (const int64_t r : h.kernel) {
+      for (const int64_t s : w.kernel) {
+        const T* from = weight + block * kernel_h * kernel_w + r * kernel_w + s;
+        for (int64_t l = 0; l < lanes; ++l) *to++ = block + l < channels ? from[l * kernel_h * kernel_w] : T(0);
+      }
+    }
+  }
+}
 
 inline bool consecutive(const TapPhaseAxis& phase) {
   for (size_t i = 1; i < phase.offset.size(); ++i) {

@@ -29,7 +29,8 @@ void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwi
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const TapConvAxis h = forward_axis(g.h), w = forward_axis(g.w);
   const TapPhaseAxis &ph = h.phases[0], &pw = w.phases[0];
-  const int64_t channels = g.out_channels, multiplier = channels / x.c, taps = g.h.kernel * g.w.kernel;
+  const int64_t channels = g.out_channels, multiplier = channels / x.c;
+  const int64_t filters_size = rows_weight_size<T>(ph, pw, channels);
   const bool in_place = x.channels_last() && multiplier == 1;
 
   const int64_t most = kStripBytes / static_cast<int64_t>(sizeof(T)) / (y.w * channels);
@@ -43,13 +44,13 @@ void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwi
   const int64_t packed_size = channels * split.vectors * kernels.lanes, pixels = rows * y.w;
   const int64_t block_size = y.channels_last() ? 0 : pixels * kernels.max_vectors * kernels.lanes;
 
-  Scratch scratch(Scratch::bytes_of<T>(packed_size) + Scratch::bytes_of<T>(taps * channels) +
+  Scratch scratch(Scratch::bytes_of<T>(packed_size) + Scratch::bytes_of<T>(filters_size) +
                   Scratch::bytes_of<T>(x.w * channels) + Scratch::bytes_of<int64_t>(channels) +
                   2 * Scratch::bytes_of<int64_t>(pixels) + kernels.max_vectors * Scratch::bytes_of<int64_t>(pixels) +
                   threads * (Scratch::bytes_of<T>(loaded) + Scratch::bytes_of<T>(expanded) +
                              Scratch::bytes_of<T>(pixels * channels) + Scratch::bytes_of<T>(block_size)));
   T* const packed = scratch.take<T>(packed_size);
-  T* const filters = scratch.take<T>(taps * channels);  // (r, s, channels)
+  T* const filters = scratch.take<T>(filters_size);
   T* const zeros = scratch.take<T>(x.w * channels);
   int64_t* const position = scratch.take<int64_t>(channels);
   int64_t* const row = scratch.take<int64_t>(pixels);
@@ -67,7 +68,7 @@ void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwi
 
   std::fill_n(zeros, x.w * channels, T(0));
   std::iota(position, position + channels, int64_t{0});
-  kernels.transpose(depthwise_weight, taps, filters, channels, channels, taps);
+  pack_rows_weight(ph, pw, depthwise_weight, channels, g.h.kernel, g.w.kernel, filters);
   for (int64_t p = 0; p < pixels; ++p) {
     row[p] = p * channels;
     out[p] = p * y.c;
