@@ -1,6 +1,7 @@
 """Named geometries, each named for the reason it exists. Tests run them all; `bench` may time them.
 
-Shapes are logical: x (N, C, H, W) or (N, C, L), weights as torch has them. `case.steps` are the keyword arguments of the op.
+Shapes are logical: x (N, C, H, W) or (N, C, L), weights as torch has them. `case.steps` are the keyword
+arguments of the op.
 """
 
 from __future__ import annotations
@@ -378,6 +379,11 @@ PAD = {  # x, padding (last axis first), mode
     "replicate_1d": ((2, 3, 4), (0, 7), "replicate"),
     "circular": ((2, 3, 4, 5), (5, 2, 1, 4), "circular"),
     "circular_1d": ((2, 3, 4), (4, 1), "circular"),
+    "reflect_one_side_crop_the_other": ((1, 3, 4, 4), (-1, 1, -2, 1), "reflect"),
+    "replicate_one_side_crop_the_other": ((2, 3, 5, 5), (8, -1, -1, -3), "replicate"),
+    "reflect_shows_a_cropped_pixel": ((1, 2, 3, 5), (-2, 4, 0, 0), "reflect"),
+    "replicate_crops_the_whole_image_and_grows": ((2, 3, 4, 4), (-4, 5, 2, -4), "replicate"),
+    "circular_one_side_crop_the_other": ((1, 3, 4, 4), (-1, 1, -2, 1), "circular"),
     "nothing": ((1, 2, 3, 3), (0, 0, 0, 0), "constant"),
 }
 

@@ -1,4 +1,4 @@
-"""Fixtures that every test shares: seeded numbers, each instruction set of this CPU, threads, layout and dtype."""
+"""Fixtures that tests share: seeded numbers, each instruction set of this CPU, threads, layout and dtype."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+
+pytest.register_assert_rewrite("helpers", "against_torch")
 
 ISAS = ("scalar", "avx2", "avx512")
 THREADS = (1, 2)
@@ -71,7 +73,7 @@ def dtype(request: pytest.FixtureRequest) -> type[np.floating]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Says which tests did not run because an optional package is absent, so that a green run is not misread."""
+    """Says what did not run because an optional package is absent, so that a green run is not misread."""
     absent: Counter[str] = Counter()
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
@@ -81,4 +83,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if absent:
         terminalreporter.section("not run: an optional package is absent")
         for line, count in sorted(absent.items()):
-            terminalreporter.line(f"{line} ({count} skipped)")
+            terminalreporter.line(line if count == 1 else f"{line} ({count} tests)")

@@ -1,8 +1,9 @@
-"""The float64 oracle: every op of `neocog.ops`, forward and backward, in a few lines of NumPy and no package code.
+"""The float64 oracle: every op of `neocog.ops`, forward and backward, in a few lines of NumPy.
 
-Arguments are those of `neocog.ops`, with images as (N, C, H, W) or (N, C, L) and results in float64; what the package adds
-around an op (activation, residual, data_format, output_mask, unbatched input) is left to the test. `test_reference.py` holds
-all of it against PyTorch. The oracle stands in one file per subject, `reference_<subject>.py`; all of it is handed out here.
+Arguments are those of `neocog.ops`, with images as (N, C, H, W) or (N, C, L) and results in float64; what the
+package adds around an op (activation, residual, data_format, output_mask, unbatched input) is left to the
+test. The oracle stands in one file per subject, `reference_<subject>.py`; all of it is handed out here, and
+`test_reference*.py` hold it against PyTorch.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from reference_conv import *  # noqa: F403
 from reference_elementwise import *  # noqa: F403
 from reference_images import *  # noqa: F403
 from reference_pool import *  # noqa: F403
+from reference_windows import *  # noqa: F403
 from reference_windows import Array
 
 

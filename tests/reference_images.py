@@ -17,7 +17,18 @@ def concat_backward(grad_y: Array, sizes: Sequence[int], axis: int = 1) -> tuple
     return tuple(np.split(np.asarray(grad_y, np.float64), np.cumsum(sizes)[:-1], axis))
 
 
-_PAD_MODES = {"reflect": "reflect", "replicate": "edge", "circular": "wrap"}  # torch's names, NumPy's names
+def _pad_axis(n: int, lo: int, hi: int, mode: str) -> Array:
+    """Which of n pixels each of the lo + n + hi shows."""
+    at = np.arange(-lo, n + hi)
+    if mode == "replicate":
+        return np.clip(at, 0, n - 1)
+    if mode == "reflect":
+        return n - 1 - abs(n - 1 - abs(at))
+    first, kept = (
+        max(-lo, 0),
+        n + min(lo, 0) + min(hi, 0),
+    )  # circular: what a negative width leaves goes round
+    return (at - first) % kept + first
 
 
 def _pad_sources(shape: Sequence[int], padding: Sequence[int], mode: str) -> Array:
@@ -26,10 +37,8 @@ def _pad_sources(shape: Sequence[int], padding: Sequence[int], mode: str) -> Arr
     widths = list(zip(padding[::2], padding[1::2], strict=True))[::-1]  # torch lists the last axis first
     if mode == "constant":
         return signed_pad(places, widths, -1)
-    # Negative widths crop first, as torch does in these modes too.
-    places = signed_pad(places, [(min(lo, 0), min(hi, 0)) for lo, hi in widths])
-    full = [(0, 0)] * (len(shape) - len(widths)) + [(max(lo, 0), max(hi, 0)) for lo, hi in widths]
-    return np.pad(places, full, mode=_PAD_MODES[mode])
+    widths = [(0, 0)] * (len(shape) - len(widths)) + widths
+    return places[np.ix_(*(_pad_axis(n, lo, hi, mode) for n, (lo, hi) in zip(shape, widths, strict=True)))]
 
 
 def pad(x: Array, padding: Sequence[int], *, value: float = 0.0, mode: str = "constant") -> Array:

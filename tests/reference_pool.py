@@ -1,4 +1,4 @@
-"""The float64 oracle of pooling: max with indices, average in both conventions, adaptive, global, unpooling."""
+"""The float64 oracle of pooling: max with indices, average in both conventions, adaptive, global, unpool."""
 
 from __future__ import annotations
 

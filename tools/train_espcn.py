@@ -3,15 +3,15 @@
     pip install "neocog[demo,torch]" scikit-learn
     python tools/train_espcn.py --output python/neocog/demo/espcn_x2.npz
 
-Photographs: only files inside the wheels of scikit-image and scikit-learn. `astronaut` is held out: no pixel of it
-is trained on or looked at before the last line that this script prints. `chelsea` and `coffee` are for validation:
-the recipe below was chosen by them, and no weight is fitted to them.
+Photographs: only files inside the wheels of scikit-image and scikit-learn. `astronaut` is held out: no pixel
+of it is trained on or looked at before the last line but one that this script prints. `chelsea` and `coffee`
+are for validation: the recipe below was chosen by them, and no weight is fitted to them.
 
 Recipe: luma patches with their half-size versions made by Pillow's bicubic filter from 8-bit colour; every
-photograph also at half its size, which hides JPEG artefacts and sensor noise; the eight flips and quarter turns;
-mean squared error, that is PSNR itself; Adam with a linear warm-up and a cosine decay to zero; the weights kept are
-an exponential moving average. One thread and fixed seeds: two runs on one machine give the same bits. It takes
-about seven minutes.
+photograph also at half its size, which hides JPEG artefacts and sensor noise; the eight flips and quarter
+turns; mean squared error, that is PSNR itself; Adam with a linear warm-up and a cosine decay to zero; the
+weights kept are an exponential moving average. One thread and fixed seeds: two runs on one machine give the
+same bits. It takes about seven minutes.
 """
 
 from __future__ import annotations
@@ -25,11 +25,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from neocog.demo import enlarge, images, measure, network, torch_network
 from PIL import Image
 from skimage import data
 from sklearn.datasets import load_sample_image
-
-from neocog.demo import enlarge, images, measure, network, torch_network
 
 VALIDATION = ("chelsea", "coffee")
 SCIKIT_IMAGE = (
@@ -158,7 +157,8 @@ def train(args: argparse.Namespace) -> network.Espcn:
             espcn = network.Espcn({name: tensor.numpy().copy() for name, tensor in average.items()}, metadata)
             scores = {name: evaluate(espcn, picture) for name, picture in validation.items()}
             shown = "  ".join(
-                f"{name} {score['neocog']:.2f} (bicubic {score['bicubic']:.2f})" for name, score in scores.items()
+                f"{name} {score['neocog']:.2f} (bicubic {score['bicubic']:.2f})"
+                for name, score in scores.items()
             )
             print(
                 f"step {step:6d} of {args.steps}  {time.perf_counter() - start:6.0f} s  "
@@ -176,7 +176,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=12000)
     parser.add_argument("--batch", type=int, default=16, help="patches a step (default: %(default)s)")
-    parser.add_argument("--patch", type=int, default=24, help="its low-resolution side (default: %(default)s)")
+    parser.add_argument("--patch", type=int, default=24, help="low-resolution side (default: %(default)s)")
     parser.add_argument("--learning-rate", type=float, default=2e-3)
     parser.add_argument("--report", type=int, default=500, help="steps between two printed lines")
     args = parser.parse_args()

@@ -8,10 +8,12 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 
 #include "core/image.h"
+#include "core/memory.h"
 #include "core/window.h"
 
 namespace neocog::bindings {
@@ -38,16 +40,23 @@ inline int64_t checked_product(std::initializer_list<int64_t> sizes) {
   return product;
 }
 
+struct HeldBlock {
+  Block block;
+  explicit HeldBlock(size_t bytes) : block(acquire_block(bytes)) {}
+  ~HeldBlock() { release_block(block); }
+};
+
 // Uninitialised, 64-byte aligned so that vectors never straddle cache lines; strides in elements.
 template <class T>
 py::array_t<T> new_array(const std::vector<py::ssize_t>& shape, const std::vector<py::ssize_t>& strides,
                          int64_t size) {
-  constexpr std::align_val_t kAlignment{64};
-  void* const data = ::operator new(static_cast<size_t>(size < 1 ? 1 : size) * sizeof(T), kAlignment);
-  py::capsule owner(data, [](void* p) { ::operator delete(p, std::align_val_t{64}); });
+  auto held = std::make_unique<HeldBlock>(static_cast<size_t>(size < 1 ? 1 : size) * sizeof(T));
+  T* const data = reinterpret_cast<T*>(held->block.data);
+  py::capsule owner(held.get(), [](void* p) { delete static_cast<HeldBlock*>(p); });
+  held.release();
   std::vector<py::ssize_t> bytes(strides);
   for (py::ssize_t& stride : bytes) stride *= sizeof(T);
-  return py::array_t<T>(shape, bytes, static_cast<T*>(data), owner);
+  return py::array_t<T>(shape, bytes, data, owner);
 }
 
 template <class T>

@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 MISSING_EXTRA, BAD_FILE = 1, 2  # exit codes
 
 DESCRIPTION = """\
-Enlarge a photograph twofold with a small convolutional network (ESPCN x2) and compare with bicubic interpolation:
-the photograph is made half its size, enlarged again both ways, and held against itself. Without --image it is a
-photograph that the network never saw in training. Needs Pillow and scikit-image: pip install "neocog[demo]".
+Enlarge a photograph twofold with a small convolutional network (ESPCN x2) and compare with bicubic
+interpolation: the photograph is made half its size, enlarged again both ways, and held against itself.
+Without --image it is a photograph that the network never saw in training. Needs Pillow and scikit-image:
+pip install "neocog[demo]".
 """
 
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add `demo` to the command's subcommands."""
-    parser = subparsers.add_parser("demo", help="enlarge a photograph, measure and draw", description=DESCRIPTION)
+    summary = "enlarge a photograph, measure and draw"
+    parser = subparsers.add_parser("demo", help=summary, description=DESCRIPTION)
     parser.add_argument(
         "--image", type=Path, metavar="FILE", help="your own photograph, measured and then enlarged itself"
     )
@@ -42,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         metavar="FILE",
         help="with --image: where it goes at twice its size (default: NAME-x2.png in the current directory)",
     )
-    parser.add_argument("--repeat", type=_positive, default=9, metavar="N", help="frames to time (default: 9)")
+    parser.add_argument("--repeat", type=_positive, default=9, metavar="N", help="timed frames (default: 9)")
     parser.add_argument("--no-torch", action="store_true", help="leave PyTorch out even if it is installed")
     parser.add_argument("--json", action="store_true", help="print the result as JSON instead of a table")
     parser.set_defaults(run=run)

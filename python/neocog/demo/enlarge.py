@@ -1,8 +1,8 @@
 """Enlarge a colour image twofold: the network makes luma, bicubic interpolation makes chroma.
 
 In YCbCr (ITU-R BT.601, full range, as JPEG has it), to replace Y and keep Cb and Cr is to add the change of Y
-to each of R, G and B; so nothing is ever converted there and back. Work goes tile by tile: the memory in use does
-not grow with the image, apart from the image and its result.
+to each of R, G and B; so nothing is ever converted there and back. Work goes tile by tile: the memory in use
+does not grow with the image, apart from the image and its result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ Progress = Callable[[str, float], None]  # what is being done, and the part of i
 
 def luma(image: Image.Image) -> NDArray[np.float32]:
     """Y of an RGB image: shape (H, W), float32, black 0 and white 1."""
-    return np.asarray(image, np.float32) @ LUMA_WEIGHTS
+    y: NDArray[np.float32] = np.asarray(image, np.float32) @ LUMA_WEIGHTS
+    return y
 
 
 def bicubic(image: Image.Image, box: tuple[int, int, int, int] | None = None) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,8 @@ def held_out_photograph() -> Photograph:
         from skimage import data
     except ModuleNotFoundError as error:
         raise missing_extra("scikit-image") from error
-    return Photograph(HELD_OUT, Image.fromarray(np.ascontiguousarray(data.astronaut()[..., :3])))
+    read: Callable[[], NDArray[np.uint8]] = data.astronaut
+    return Photograph(HELD_OUT, Image.fromarray(read()))
 
 
 def read_photograph(path: str | Path) -> Photograph:
@@ -86,8 +88,8 @@ def read_photograph(path: str | Path) -> Photograph:
         The picture, its opacity and its colour profile.
     Raises:
         MissingExtraError: Pillow is not installed.
-        ImageFileError: The file is missing, unreadable, damaged, not an image, smaller than 16 x 16, or larger
-            than 64 million pixels.
+        ImageFileError: The file is missing, unreadable, damaged, not an image, smaller than 16 x 16, or
+            larger than 64 million pixels.
     """
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
@@ -109,7 +111,7 @@ def read_photograph(path: str | Path) -> Photograph:
     except IsADirectoryError as error:
         raise ImageFileError(f"{path} is a directory; give the path of an image file") from error
     except UnidentifiedImageError as error:
-        raise ImageFileError(f"{path} is not an image that Pillow knows; convert it to PNG or JPEG") from error
+        raise ImageFileError(f"{path} is not an image Pillow knows; convert it to PNG or JPEG") from error
     except Image.DecompressionBombError as error:
         raise ImageFileError(f"{path} is too large ({error}); crop it or make it smaller first") from error
     except PermissionError as error:
@@ -143,13 +145,14 @@ def _to_rgb(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
 def _to_8_bits(samples: NDArray[Any]) -> NDArray[np.uint8]:
     values = np.nan_to_num(samples.astype(np.float32))
     low, high = float(values.min()), float(values.max())
-    if samples.dtype.kind == "f" and 0.0 <= low and high <= 1.0:
+    if samples.dtype.kind == "f" and low >= 0.0 and high <= 1.0:
         low, high = 0.0, 1.0
-    elif 0.0 <= low and high <= 255.0:
+    elif low >= 0.0 and high <= 255.0:
         low, high = 0.0, 255.0
-    elif samples.dtype.kind != "f" and 0.0 <= low and high <= 65535.0:
+    elif samples.dtype.kind != "f" and low >= 0.0 and high <= 65535.0:
         low, high = 0.0, 65535.0
-    return np.rint((values - low) * np.float32(255.0 / (high - low))).astype(np.uint8)
+    shades: NDArray[np.float32] = np.rint((values - low) * np.float32(255.0 / (high - low)))
+    return shades.astype(np.uint8)
 
 
 def crop_to_even(image: Image.Image) -> Image.Image:

@@ -9,7 +9,8 @@ layers (5x5 to 64 channels, 3x3 to 32, 3x3 to 4) only learn what bicubic misses.
 border pixels once, and no layer pads: a tile with its halo gives what the whole image gives.
 
 Source: Shi et al., "Real-Time Single Image and Video Super-Resolution Using an Efficient Sub-Pixel
-Convolutional Neural Network", CVPR 2016, https://arxiv.org/abs/1609.05158. Ours: rectifiers for tanh, and the skip.
+Convolutional Neural Network", CVPR 2016, https://arxiv.org/abs/1609.05158. Rectifiers for tanh and the skip
+are ours.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class Espcn:
         h = ops.conv2d(x, p["conv1.weight"], p["conv1.bias"], activation="relu", data_format="NHWC")
         h = ops.conv2d(h, p["conv2.weight"], p["conv2.bias"], activation="relu", data_format="NHWC")
         y = ops.conv2d(h, p["conv3.weight"], p["conv3.bias"], residual=skip, data_format="NHWC")
-        return ops.pixel_shuffle(y, SCALE, data_format="NHWC")[..., 0]
+        shuffled: NDArray[np.float32] = ops.pixel_shuffle(y, SCALE, data_format="NHWC")
+        return shuffled[..., 0]
 
 
 def load(file: IO[bytes] | None = None) -> Espcn:
@@ -109,10 +111,11 @@ def load(file: IO[bytes] | None = None) -> Espcn:
 
 
 def bicubic_kernel() -> NDArray[np.float32]:
-    """Twofold bicubic interpolation (a = -1/2) as a convolution before a pixel shuffle: (4, 1, 5, 5), float32."""
+    """Twofold bicubic interpolation (a = -1/2) as the weight of a convolution: (4, 1, 5, 5), float32."""
     # Distance of each tap from the output pixel's centre, for the even and the odd output pixels.
     t = np.array([[1.75, 0.75, 0.25, 1.25, 2.25], [2.25, 1.25, 0.25, 0.75, 1.75]])
     near = 1.5 * t**3 - 2.5 * t**2 + 1.0
     far = -0.5 * t**3 + 2.5 * t**2 - 4.0 * t + 2.0
     taps = np.where(t <= 1.0, near, np.where(t < 2.0, far, 0.0))
-    return np.einsum("ar,bs->abrs", taps, taps).reshape(SHAPES["skip.weight"]).astype(np.float32)
+    kernel: NDArray[np.float64] = np.einsum("ar,bs->abrs", taps, taps)
+    return kernel.reshape(SHAPES["skip.weight"]).astype(np.float32)

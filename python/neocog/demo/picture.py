@@ -1,4 +1,4 @@
-"""The picture of the demo: the whole photograph, and beside it two details as bicubic, network and original."""
+"""The picture of the demo: the whole photograph, and two details by bicubic, network and original."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from neocog.demo.enlarge import luma
 TILE = 256  # pixels that a detail fills, about
 ZOOM = 3  # of details: a pixel is still a pixel, but large enough to be seen
 WHOLE_WIDTH = 720  # most that the whole photograph takes
-MARGIN, GAP = 28, 12
+MARGIN, GAP = 28, 20
 PAPER, INK, FAINT = (250, 250, 248), (28, 30, 34), (110, 113, 120)
 FRAMES = ((230, 97, 1), (0, 114, 178))  # orange and blue: told apart by all eyes
 _CELLS = 4  # a detail moves by a quarter of its size
@@ -31,7 +31,7 @@ class Versions:
 
 
 def details(versions: Versions, size: int, count: int = len(FRAMES)) -> list[Box]:
-    """The square parts where the network lowers the squared error of bicubic most, without overlap.
+    """The square parts, well apart, where the network lowers the squared error of bicubic most.
 
     Args:
         versions: The photograph.
@@ -49,7 +49,8 @@ def details(versions: Versions, size: int, count: int = len(FRAMES)) -> list[Box
     while len(boxes) < count and np.isfinite(window).any():
         row, column = (int(i) for i in np.unravel_index(np.argmax(window), window.shape))
         boxes.append((cell * column, cell * row, cell * column + size, cell * row + size))
-        window[max(row - n + 1, 0) : row + n, max(column - n + 1, 0) : column + n] = -np.inf
+        apart = 2 * n  # as much room between two parts as one takes
+        window[max(row - apart + 1, 0) : row + apart, max(column - apart + 1, 0) : column + apart] = -np.inf
     return boxes
 
 

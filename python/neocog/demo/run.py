@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_PICTURE = Path("neocog-demo.png")
 # The timed frame is at most this high and wide before enlargement: beyond it `enlarge` works in tiles.
 FRAME = 512
+QUALITY = 95  # of formats that lose something, as JPEG does
 _KEEP_ALPHA = (".png", ".webp", ".tif", ".tiff")
 
 
@@ -84,10 +85,10 @@ def run_demo(
     use_torch: bool = True,
     progress: enlarge.Progress | None = None,
 ) -> DemoResult:
-    """Halve a photograph, enlarge it again by bicubic interpolation and by the network, and compare with itself.
+    """Halve a photograph, enlarge it again by bicubic interpolation and by the network, and compare.
 
     Args:
-        image: An image file; it is also enlarged itself, to twice its size. None takes the held-out photograph.
+        image: An image file, which is also enlarged itself; None takes the held-out photograph.
         output: Where the side-by-side picture goes.
         enlarged: Where the enlarged image goes; None makes it NAME-x2.png in the current directory.
         repeat: Frames to time, at least 1.
@@ -104,6 +105,8 @@ def run_demo(
     if repeat < 1:
         raise ValueError(f"`repeat` is {repeat}; time at least 1 frame")
     photograph = images.held_out_photograph() if image is None else images.read_photograph(image)
+    from neocog.demo import picture  # needs Pillow, which is here now
+
     output = _writable(output, image)
     large = None if image is None else _writable(enlarged or f"{photograph.name}-x2.png", image)
     if large is not None and large.resolve() == output.resolve():
@@ -114,7 +117,10 @@ def run_demo(
     half = images.halve(original)
     smooth, sharp = enlarge.bicubic(half), enlarge.enlarge(half, espcn, progress)
     decibels = measure.psnr(smooth, original), measure.psnr(sharp, original)
-    _write_picture(output, (smooth, sharp, original), decibels, photograph.name)
+    origin = " (held out of training)" if image is None else ""
+    title = f"{photograph.name}{origin}: {_size(half)} enlarged to {_size(original)}"
+    versions = picture.Versions(smooth, sharp, original)
+    _save(picture.side_by_side(versions, decibels, title), output)
     if large is not None:
         _write_enlarged(large, photograph, espcn, progress)
 
@@ -199,17 +205,8 @@ def _writable(path: str | Path, image: str | Path | None) -> Path:
     return path
 
 
-def _write_picture(
-    path: Path,
-    versions: tuple[Image.Image, Image.Image, Image.Image],
-    decibels: tuple[float, float],
-    name: str,
-) -> None:
-    from neocog.demo import picture
-
-    width, height = versions[0].size
-    title = f"{name}: {width // 2} x {height // 2} enlarged to {width} x {height}"
-    _save(picture.side_by_side(picture.Versions(*versions), decibels, title), path)
+def _size(image: Image.Image) -> str:
+    return f"{image.width} x {image.height}"
 
 
 def _write_enlarged(
@@ -220,7 +217,7 @@ def _write_enlarged(
     if photograph.alpha is None or path.suffix.lower() not in _KEEP_ALPHA:
         _save(enlarge.enlarge(photograph.over("white"), espcn, progress), path, photograph.icc_profile)
         return
-    # Colours weighted by their opacity (over black), so that what hides under it cannot shine through the edges.
+    # Colours weighted by their opacity (over black): what hides under it cannot shine through at edges.
     alpha = enlarge.bicubic(photograph.alpha)
     weighted = enlarge.enlarge(photograph.over("black"), espcn, progress)
     bands = [ImageChops.darker(band, alpha) for band in weighted.split()]
@@ -229,6 +226,6 @@ def _write_enlarged(
 
 def _save(image: Image.Image, path: Path, icc_profile: bytes | None = None) -> None:
     try:
-        image.save(path, **({"icc_profile": icc_profile} if icc_profile else {}))
+        image.save(path, icc_profile=icc_profile, quality=QUALITY)
     except (OSError, ValueError) as error:
         raise OutputFileError(f"{path} cannot be written ({error}); choose another path") from error

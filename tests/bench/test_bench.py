@@ -1,0 +1,251 @@
+"""The logic of the benches: what rows count, what the check lets pass, what is reported; never a time."""
+
+from __future__ import annotations
+
+import json
+import sys
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT))  # `bench` is part of the repository, not of the package
+
+import bench.ops  # noqa: E402
+from bench import check, limits, peers, report, timing  # noqa: E402
+from bench.__main__ import main  # noqa: E402
+from bench.compare import Comparison, Outcome, compare  # noqa: E402
+from bench.ops.batch_norm import BatchNorm, BatchNormRelu  # noqa: E402
+from bench.ops.conv import Conv  # noqa: E402
+from bench.ops.conv_transpose import ConvTranspose  # noqa: E402
+from bench.ops.depthwise import Depthwise  # noqa: E402
+from bench.ops.pool import AvgPool, GlobalAvgPool, MaxPool  # noqa: E402
+from bench.ops.row import PASSES  # noqa: E402
+
+# GFLOP and MB of the forward pass as published with the first measurements of the peers.
+PUBLISHED = {
+    "conv 3x3 64>64 @56": ("1.85", "13"),
+    "conv 3x3 256>256 @14": ("1.85", "5.6"),
+    "conv 3x3 stride 2 128>128 @56": ("1.85", "16.6"),
+    "stem 7x7 stride 2 3>64 @224": ("1.89", "30"),
+    "pointwise 728>728 @19": ("3.06", "18.9"),
+    "depthwise 3x3 128 @147": ("0.40", "177"),
+    "depthwise 3x3 728 @19": ("0.04", "16.8"),
+    "depthwise 5x5 stride 2 96 @56": ("0.03", "12.1"),
+    "depthwise 7x7 96 @56": ("0.24", "19.3"),
+    "conv 3x3 dilation 4 128>128 @56": ("7.40", "26"),
+    "conv 3x3 32 groups 256>256 @28": ("0.23", "12.9"),
+    "transpose 2x2 stride 2 128>64 @64": ("2.15", "50"),
+    "transpose 3x3 stride 2 128>128 @32": ("2.42", "21.6"),
+    "transpose 4x4 stride 2 64>32 @64": ("2.15", "25"),
+    "transpose 9x9 stride 4 56>3 @64": ("0.89", "13.7"),
+    "conv1d k80 stride 4 1>128 @16000": ("0.65", "16.9"),
+    "conv1d k3 128>128 @4000": ("3.15", "33"),
+    "conv1d k3 dilation 64 64>64 @16000": ("3.15", "66"),
+    "transpose 1d k4 stride 2 128>64 @4000": ("2.10", "33"),
+    "max pool 3x3 stride 2 64 @112": ("-", "32"),
+    "average pool 2x2 128 @56": ("-", "16"),
+    "global average 2048 @10": ("-", "6.6"),
+    "batch norm, training 64 @112": ("-", "51"),
+    "batch norm + ReLU, training 256 @56": ("-", "51"),
+}
+
+TINY = [
+    Conv("strided", (2, 3, 7, 9), (4, 3, 3, 3), stride=2, padding=1),
+    Conv("grouped, dilated", (2, 4, 9, 8), (6, 2, 3, 3), padding=2, dilation=2, groups=2),
+    Conv("1d", (2, 3, 17), (4, 3, 5), stride=3),
+    Depthwise("depthwise", (2, 5, 6, 7), (5, 1, 3, 3), padding=1, groups=5),
+    ConvTranspose("transpose", (2, 3, 4, 5), (3, 2, 3, 3), stride=2, padding=1, output_padding=1),
+    ConvTranspose("transpose 1d", (2, 3, 6), (3, 2, 4), stride=2, padding=1),
+    MaxPool("max", (2, 3, 9, 8), kernel=3, stride=2, padding=1),
+    AvgPool("average", (2, 3, 8, 6), kernel=2, stride=2),
+    GlobalAvgPool("global", (2, 3, 4, 5)),
+    BatchNorm("norm", (3, 4, 5, 6)),
+    BatchNormRelu("norm and relu", (3, 4, 5, 6)),
+]
+LIMITS = limits.Limits(2, "scalar", 1e9, 2e9, 1e9, 1e9)
+
+
+def test_the_rows_are_the_published_ones():
+    assert sorted(row.name for row in bench.ops.ROWS) == sorted(PUBLISHED)
+
+
+@pytest.mark.parametrize("row", bench.ops.ROWS, ids=lambda row: row.name)
+def test_a_row_counts_what_was_published(row):
+    gflop, megabytes = PUBLISHED[row.name]
+    assert (f"{row.flops('forward') / 1e9:.2f}" if row.flops("forward") else "-") == gflop
+    assert row.flops("backward") == 2 * row.flops("forward")
+    last_digit = 0.1 if "." in megabytes else 1
+    assert abs(row.bytes("forward") / 1e6 - float(megabytes)) < last_digit
+
+
+@pytest.mark.parametrize("row", TINY, ids=lambda row: row.name)
+@pytest.mark.parametrize("pass_", PASSES)
+def test_a_row_means_the_same_to_torch_and_to_the_oracle(row, pass_):
+    pytest.importorskip("torch")
+    wide = {name: array.astype(np.float64) for name, array in row.arrays().items()}
+    exact = check.by_oracle(row, pass_, wide)
+    by_torch = check.expected(row, pass_, row.arrays())
+    assert [a.shape for a in by_torch] == [a.shape for a in exact]
+    assert exact[0].shape == (row.y if pass_ == "forward" else row.x)
+    for ours, theirs in zip(exact, by_torch, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9 * abs(ours).max())
+
+
+@pytest.mark.parametrize("row", TINY, ids=lambda row: row.name)
+@pytest.mark.parametrize("pass_", PASSES)
+def test_every_installed_contender_passes_the_check(row, pass_):
+    found, _ = peers.find([name for name, peer in peers.PEERS.items() if peer.missing() is None])
+    for peer in found:
+        with peer.session(1):
+            for entry in peer.entries(row, pass_):
+                contender = entry.build(row, pass_, row.arrays())
+                error = check.largest_error(
+                    contender.results(contender.call()), check.expected(row, pass_, row.arrays())
+                )
+                assert error < check.TOLERANCE
+
+
+def test_the_check_lets_rounding_pass(rng):
+    exact = rng.standard_normal((2, 3, 4, 5))
+    assert 0 < check.largest_error((exact.astype(np.float32),), (exact,)) < 1e-7
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda y: np.roll(y, 1, axis=-1), "errs by"),
+        (lambda y: y * np.float32(1 + 1.1 * check.TOLERANCE), "errs by"),
+        (lambda y: np.where(y == y.max(), np.float32(np.nan), y), "errs by nan"),
+        (lambda y: y[..., :-1], r"not float32 \(2, 3, 4, 5\)"),
+        (lambda y: y.astype(np.float64), "is float64"),
+    ],
+    ids=["one_pixel_off", "just_beyond_the_tolerance", "one_nan", "one_column_short", "another_dtype"],
+)
+def test_the_check_rejects_a_wrong_result(spoil, message, rng):
+    exact = rng.standard_normal((2, 3, 4, 5))
+    with pytest.raises(check.WrongResult, match=message):
+        check.largest_error((spoil(exact.astype(np.float32)),), (exact,))
+
+
+def test_the_check_rejects_a_missing_gradient(rng):
+    exact = rng.standard_normal(3)
+    with pytest.raises(check.WrongResult, match="1 arrays, not 2"):
+        check.largest_error((exact.astype(np.float32),), (exact, exact))
+
+
+def test_rounds_run_every_call_and_every_other_one_backwards(monkeypatch):
+    monkeypatch.setattr(timing, "LEAST_SAMPLE", 0.0)  # one call per sample
+    ran: list[str] = []
+    calls = [lambda name=name: ran.append(name) for name in "abc"]
+    rounds: list[int] = []
+    samples = timing.interleaved(calls, 3, rounds.append)
+    assert [len(times) for times in samples] == [3, 3, 3]
+    assert rounds == [0, 1, 2]
+    # Calibration takes the calls in turn; where a round ends, the next one begins with the same call.
+    assert "".join(name for name, _ in groupby(ran)) == "abc" + "abcbabc"
+
+
+def test_ratios_are_the_peer_s_time_over_ours():
+    def outcome(peer: str, last: bool, *samples: float) -> Outcome:
+        return Outcome(peer, "", last, list(samples))
+
+    two = [outcome("neocog", False, 2.0), outcome("neocog", True, 1.0)]
+    fast = Comparison(TINY[0], "forward", [*two, outcome("torch", False, 3, 5, 4), outcome("torch", True, 9)])
+    assert (fast.ratio("torch"), fast.ratio("torch", False), fast.ratio("torch", True)) == (4.0, 2.0, 9.0)
+    slow = Comparison(TINY[1], "forward", [*two, outcome("torch", False, 0.25)])
+    assert (slow.ratio("torch"), slow.ratio("torch", True), slow.ratio("onnxruntime")) == (0.25, None, None)
+    assert report.mean([fast, slow], "torch") == pytest.approx(1.0)
+    assert report.worst_row([fast, slow], "torch") is slow
+    lines = list(report.table([fast, slow], LIMITS))
+    assert lines[-1] == "worst against torch: grouped, dilated, 0.25"
+    assert lines[-2].split() == ["geometric", "mean", "0.50", "9.00", "1.00"]
+
+
+def test_a_contender_that_fails_is_reported_and_the_others_are_timed(monkeypatch):
+    def broken(self, ops, a, data_format=None):
+        if data_format == "NHWC":
+            raise RuntimeError("no such kernel")
+        return lambda: np.zeros(self.y, np.float32)
+
+    monkeypatch.setattr(Conv, "neocog_forward", broken)
+    monkeypatch.setattr(check, "expected", lambda row, pass_, arrays: (np.ones(row.y),))
+    outcomes = compare(TINY[0], "forward", [peers.Neocog()], 1).outcomes
+    assert [o.samples for o in outcomes] == [[], []]
+    assert outcomes[0].failure.startswith("WrongResult: result 0 errs by 1.0e+00")
+    assert outcomes[1].failure == "RuntimeError: no such kernel"
+
+
+def test_an_absent_peer_is_named_and_skipped(monkeypatch):
+    monkeypatch.setattr(peers.OnnxRuntime, "missing", staticmethod(lambda: "not installed"))
+    found, absent = peers.find(["onnxruntime"])
+    assert [peer.name for peer in found] == ["neocog"]
+    assert absent == {"onnxruntime": "not installed"}
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """One tiny row and no waiting for the limits."""
+    monkeypatch.setattr(bench.ops, "ROWS", TINY[:1])
+    monkeypatch.setattr(limits, "measure", lambda threads: LIMITS)
+    monkeypatch.setattr(timing, "LEAST_SAMPLE", 0.0)
+
+
+@pytest.mark.usefixtures("quick")
+def test_json_holds_every_contender(capsys):
+    assert main(["ops", "--repeat", "2", "--threads", "1", "--peers", "", "--json", "-"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["machine"]["cpu"]["model"]
+    assert record["limits"]["fma_peak"] == LIMITS.fma_peak
+    assert [(row["name"], row["pass"]) for row in record["rows"]] == [("strided", pass_) for pass_ in PASSES]
+    for row in record["rows"]:
+        assert [entry["layout"] for entry in row["contenders"]] == ["NCHW", "NHWC"]
+        for entry in row["contenders"]:
+            assert entry["failure"] is None
+            assert entry["error"] < check.TOLERANCE
+            assert len(entry["samples"]) == 2
+            assert entry["flops_per_second"] == row["flops"] / entry["seconds"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_failure_is_an_exit_code_and_a_line(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(check, "TOLERANCE", -1.0)
+    target = tmp_path / "record.json"
+    words = ["ops", "--pass", "forward", "--repeat", "1", "--peers", "", "--json", str(target)]
+    assert main(words) == 1
+    captured = capsys.readouterr()
+    assert "ERROR strided, forward, neocog NHWC: WrongResult" in captured.err
+    assert "error" in captured.out
+    assert all("seconds" not in entry for entry in json.loads(target.read_text())["rows"][0]["contenders"])
+
+
+@pytest.mark.usefixtures("quick")
+def test_limits_are_printed_or_written(capsys):
+    assert main(["limits", "--threads", "1"]) == 0
+    assert "2.0 GFLOP/s" in capsys.readouterr().out
+    assert main(["limits", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["limits"] == vars(LIMITS)
+
+
+@pytest.mark.usefixtures("quick")
+def test_rows_that_match_nothing_are_listed(capsys):
+    assert main(["ops", "--rows", "no such row"]) == 2
+    assert "strided" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--peers", "caffe"], "'caffe' is not one of torch, onnxruntime"),
+        (["--repeat", "0"], "'0' is not a whole number of at least 1"),
+        (["--rows", "("], "not a regular expression"),
+        (["--json", "no/such/folder/x.json"], "cannot be written"),
+    ],
+)
+def test_a_wrong_option_is_explained_before_any_work(words, message, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["ops", *words])
+    assert exit_.value.code == 2
+    assert message in capsys.readouterr().err
