@@ -126,83 +126,99 @@ void row(const DepthwiseRows<T>& g) {
   for (q = inner.end; q < g.end; ++q) edge_output(g, g.y[0], q);
 }
 
-// Slides down the columns of two output rows: each value of x is loaded once for all its R * S * 2 products,
-// and S unfinished outputs per row wait in registers.
-template <class T, int R, int S, bool Tail>
+// Slides along the columns of two output rows: each value of x is loaded once for all its products, and the unfinished
+// outputs of each row wait in registers. Step is the stride of both axes.
+template <class T, int R, int S, int Step, bool Tail>
 NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t begin, int64_t end, int64_t c, int64_t n) {
   using V = Vec<T>;
+  constexpr int kRows = R + Step;              // rows of x under the pair
+  constexpr int kWaiting = (S + Step - 1) / Step;  // outputs that one group of Step columns adds to
   constexpr bool kWeightsInRegisters = R * S <= 9 && V::lanes >= 16;
+  const T* const weights = weights_of(g, c);
   V weight[kWeightsInRegisters ? R * S : 1];
   if constexpr (kWeightsInRegisters) {
 #pragma GCC unroll 9
-    for (int t = 0; t < R * S; ++t) weight[t] = V::load(weights_of(g, c) + t * V::lanes);
+    for (int t = 0; t < R * S; ++t) weight[t] = V::load(weights + t * V::lanes);
   }
   const V start = g.bias == nullptr ? V::zero() : load_channels<T, Tail>(g.bias + c, n);
-  V acc[2][S];
+  V acc[2][kWaiting];
 #pragma GCC unroll 8
-  for (int k = 0; k < S; ++k) acc[0][k] = acc[1][k] = start;
-  const T* x[R + 1];
-#pragma GCC unroll 8
-  for (int r = 0; r <= R; ++r) x[r] = g.x[r] + c;
-  const T* const weights = weights_of(g, c);
-  int64_t at = (begin + g.col[0]) * g.channels;
+  for (int k = 0; k < kWaiting; ++k) acc[0][k] = acc[1][k] = start;
+  const T* x[kRows];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) x[r] = g.x[r] + c;
   T* y0 = g.y[0] + begin * g.y_step + c;
   T* y1 = g.y[1] + begin * g.y_step + c;
-  const auto column = [&]() __attribute__((always_inline)) {
-    V value[R + 1];
+  // Columns beyond the row's ends add nothing but still shift; the first results belong to no output here.
+  int64_t col = begin * Step + g.col[0];
+  for (int64_t group = 0; group < end - begin + kWaiting - 1; ++group, col += Step) {
+    // With a stride few outputs wait, so long chains of sums would: each group is added up on its own first.
+    V sum[2][kWaiting];
 #pragma GCC unroll 8
-    for (int r = 0; r <= R; ++r) value[r] = load_channels<T, Tail>(x[r] + at, n);
+    for (int k = 0; k < kWaiting; ++k) {
+      sum[0][k] = Step == 1 ? acc[0][k] : V::zero();
+      sum[1][k] = Step == 1 ? acc[1][k] : V::zero();
+    }
+#pragma GCC unroll 2
+    for (int p = 0; p < Step; ++p) {
+      if (col + p < 0 || col + p >= g.in_w) continue;
+      V value[kRows];
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) value[r] = load_channels<T, Tail>(x[r] + (col + p) * g.channels, n);
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
+      for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 8
-      for (int s = 0; s < S; ++s) {
-        V w;
-        if constexpr (kWeightsInRegisters) {
-          w = weight[r * S + s];
-        } else {
-          w = V::load(weights + (r * S + s) * V::lanes);
+        for (int s = p; s < S; s += Step) {
+          V w;
+          if constexpr (kWeightsInRegisters) {
+            w = weight[r * S + s];
+          } else {
+            w = V::load(weights + (r * S + s) * V::lanes);
+          }
+          const int k = kWaiting - 1 - s / Step;
+          sum[0][k] = fma(value[r], w, sum[0][k]);
+          sum[1][k] = fma(value[r + Step], w, sum[1][k]);
         }
-        acc[0][S - 1 - s] = fma(value[r], w, acc[0][S - 1 - s]);
-        acc[1][S - 1 - s] = fma(value[r + 1], w, acc[1][S - 1 - s]);
       }
     }
-  };
-  const auto shift = [&]() __attribute__((always_inline)) {
+    if constexpr (Step > 1) {
 #pragma GCC unroll 8
-    for (int k = 0; k + 1 < S; ++k) {
-      acc[0][k] = acc[0][k + 1];
-      acc[1][k] = acc[1][k + 1];
+      for (int k = 0; k < kWaiting; ++k) {
+        sum[0][k] = acc[0][k] + sum[0][k];
+        sum[1][k] = acc[1][k] + sum[1][k];
+      }
     }
-    acc[0][S - 1] = acc[1][S - 1] = start;
-  };
-  // Columns beyond the row's ends add nothing but still shift; results of the first S - 1 belong to no output here.
-  const int64_t first = begin + g.col[0];
-  for (int64_t t = 0; t < end - begin + S - 1; ++t) {
-    if (first + t >= 0 && first + t < g.in_w) column();
-    at += g.channels;
-    if (t >= S - 1) {
-      store_channels<T, Tail>(clamp_to(g, acc[0][0]), y0, n);
-      store_channels<T, Tail>(clamp_to(g, acc[1][0]), y1, n);
+    if (group >= kWaiting - 1) {
+      store_channels<T, Tail>(clamp_to(g, sum[0][0]), y0, n);
+      store_channels<T, Tail>(clamp_to(g, sum[1][0]), y1, n);
       y0 += g.y_step;
       y1 += g.y_step;
     }
-    shift();
+#pragma GCC unroll 8
+    for (int k = 0; k + 1 < kWaiting; ++k) {
+      acc[0][k] = sum[0][k + 1];
+      acc[1][k] = sum[1][k + 1];
+    }
+    acc[0][kWaiting - 1] = acc[1][kWaiting - 1] = start;
   }
 }
 
-template <class T, int R, int S>
+template <class T, int R, int S, int Step>
 void row_pair(const DepthwiseRows<T>& g) {
   constexpr int64_t lanes = Vec<T>::lanes;
   int64_t c = 0;
-  for (; c + lanes <= g.channels; c += lanes) slide<T, R, S, false>(g, g.begin, g.end, c, lanes);
-  if (c < g.channels) slide<T, R, S, true>(g, g.begin, g.end, c, g.channels - c);
+  for (; c + lanes <= g.channels; c += lanes) slide<T, R, S, Step, false>(g, g.begin, g.end, c, lanes);
+  if (c < g.channels) slide<T, R, S, Step, true>(g, g.begin, g.end, c, g.channels - c);
 }
 
 template <class T>
-void (*row_pair_for(int64_t taps_h, int64_t taps_w))(const DepthwiseRows<T>&) {
-  if (taps_h == 3 && taps_w == 3) return &row_pair<T, 3, 3>;
-  if (taps_h == 5 && taps_w == 5) return &row_pair<T, 5, 5>;
-  if (taps_h == 7 && taps_w == 7) return &row_pair<T, 7, 7>;
+void (*row_pair_for(int64_t taps_h, int64_t taps_w, int64_t step))(const DepthwiseRows<T>&) {
+  if (taps_h != taps_w) return nullptr;
+  if (taps_h == 3 && step == 1) return &row_pair<T, 3, 3, 1>;
+  if (taps_h == 3 && step == 2) return &row_pair<T, 3, 3, 2>;
+  if (taps_h == 5 && step == 1) return &row_pair<T, 5, 5, 1>;
+  if (taps_h == 5 && step == 2) return &row_pair<T, 5, 5, 2>;
+  if (taps_h == 7 && step == 1) return &row_pair<T, 7, 7, 1>;
   return nullptr;
 }
 

@@ -14,7 +14,7 @@ inline bool is_depthwise(const ConvGeometry& g) { return g.groups > 1 && g.group
 // Channels-last rows of outputs. The rows of x are those under the taps; null is a row of padding.
 template <class T>
 struct DepthwiseRows {
-  const T* const* x;  // (taps_h), or (taps_h + 1) for a pair of output rows; each at column 0
+  const T* const* x;  // (taps_h), or (taps_h + step) for a pair of output rows; each at column 0
   int64_t taps_h, taps_w;
   const int64_t* col;  // (taps_w) input column of output 0 under each tap
   int64_t in_step, in_w, channels;
@@ -57,8 +57,8 @@ template <class T>
 struct DepthwiseKernels {
   int64_t lanes;
   void (*row)(const DepthwiseRows<T>&);
-  // Two neighbouring output rows at once; null where there is none for this kernel. Steps and dilation 1, no null rows.
-  void (*(*row_pair)(int64_t taps_h, int64_t taps_w))(const DepthwiseRows<T>&);
+  // Two neighbouring output rows at once; null where there is none for this kernel. `step` along both axes, dilation 1, no null rows.
+  void (*(*row_pair)(int64_t taps_h, int64_t taps_w, int64_t step))(const DepthwiseRows<T>&);
   void (*plane_row)(const DepthwisePlaneRows<T>&);
   void (*plane_row_pair)(const DepthwisePlaneRows<T>&);
   void (*gradient_row)(const DepthwiseGradientRow<T>&);

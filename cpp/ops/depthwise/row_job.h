@@ -58,19 +58,20 @@ void run_rows(const RowJob<T>& job, int64_t begin, int64_t end, int64_t col0, in
               const YOf& y_of) {
   const DepthwiseKernels<T>& kernels = depthwise_kernels<T>();
   const int64_t taps_h = static_cast<int64_t>(job.h.offset.size()), taps_w = static_cast<int64_t>(job.w.offset.size());
-  const auto pair_kernel = job.in_step_h == 1 && job.in_step_w == 1 && consecutive(job.h) && consecutive(job.w)
-                               ? kernels.row_pair(taps_h, taps_w)
+  const int64_t step = job.in_step_h;
+  const auto pair_kernel = job.in_step_w == step && consecutive(job.h) && consecutive(job.w)
+                               ? kernels.row_pair(taps_h, taps_w, step)
                                : nullptr;
   const int64_t block = std::max<int64_t>(
       16, kColumnBlockBytes / static_cast<int64_t>(sizeof(T)) / job.channels / std::max<int64_t>(1, taps_h + 1));
-  std::vector<const T*> rows(taps_h + 1);
+  std::vector<const T*> rows(taps_h + step);
   for (int64_t u = begin; u < end;) {
     const bool pair = pair_kernel != nullptr && u + 1 < end;
-    for (int64_t t = 0; t < taps_h; ++t) rows[t] = row_of(u * job.in_step_h + job.h.offset[t]);
+    for (int64_t t = 0; t < taps_h; ++t) rows[t] = row_of(u * step + job.h.offset[t]);
     DepthwiseRows<T> g{rows.data(), taps_h, taps_w, job.w.offset.data(), job.in_step_w, job.in_w, job.channels,
                        job.weight, job.bias, {y_of(u), nullptr}, 0, 0, job.y_step, job.clamp, T(0), job.clamp_hi};
     if (pair) {
-      rows[taps_h] = row_of(u + 1 + job.h.offset[taps_h - 1]);
+      for (int64_t t = 0; t < step; ++t) rows[taps_h + t] = row_of(u * step + job.h.offset[0] + taps_h + t);
       for (const T*& row : rows) row = row == nullptr ? job.zeros : row;
       g.y[1] = y_of(u + 1);
     }
