@@ -1,6 +1,9 @@
 // Arguments that the bindings of the convolution family share.
 #pragma once
 
+#include <algorithm>
+#include <cstdlib>
+
 #include "bindings/arrays.h"
 #include "ops/conv/conv.h"
 
@@ -21,6 +24,12 @@ inline ConvGeometry geometry(int64_t n, int64_t channels, int64_t h, int64_t w, 
           "channels and `groups` do not agree");
   const WindowAxis axis_h = window_axis(h, weight.shape(2), a.stride[0], a.dilation[0], a.padding[0], a.padding[1]);
   const WindowAxis axis_w = window_axis(w, weight.shape(3), a.stride[1], a.dilation[1], a.padding[2], a.padding[3]);
+  // Kernels copy parts of the padded image: it must be small enough to be counted.
+  const auto padded = [](const WindowAxis& axis) {
+    return axis.in + std::abs(axis.pad_lo) + std::abs(axis.pad_hi) + axis.dilation * (axis.kernel - 1) + 1;
+  };
+  checked_product({std::max<int64_t>(1, channels), padded(axis_h), padded(axis_w)});
+  checked_product({weight.shape(0), std::max<int64_t>(1, channels), axis_h.kernel, axis_w.kernel});
   return {n, channels, weight.shape(0), a.groups, axis_h, axis_w};
 }
 

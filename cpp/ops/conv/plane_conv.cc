@@ -56,7 +56,7 @@ template <class T>
 bool plane_conv_suits(const TapConvAxis& h, const TapConvAxis& w, int64_t out_group) {
   const int64_t lanes = gemm_kernels<T>().lanes;
   // Vectors along the channels would be at most three quarters full; along the row they need some length.
-  return w.in_step == 1 && 4 * out_group <= 3 * lanes && positions_of(w) * (h.in_step == 1 ? positions_of(h) : 1) >= lanes;
+  return w.in_step == 1 && 4 * out_group <= 3 * lanes && w.positions * (h.in_step == 1 ? h.positions : 1) >= lanes;
 }
 
 template <class T>
@@ -65,7 +65,7 @@ void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Imag
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const Span span_h = span_of(h), span_w = span_of(w);
   const int64_t in_group = x.c / groups, out_group = y.c / groups, kernel_size = kernel_h * kernel_w;
-  const int64_t positions_h = positions_of(h), positions_w = positions_of(w);
+  const int64_t positions_h = h.positions, positions_w = w.positions;
 
   // Tile: whole rows if they fit, then as many as fit.
   const int64_t budget = kStripBytes / static_cast<int64_t>(sizeof(T));
@@ -132,6 +132,7 @@ void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Imag
   });
 
   const Finish<T> finish(epilogue);
+  fill_untapped(h, w, epilogue.bias, finish, y);
   parallel_for(items, [&](int64_t item, int thread) {
     const int64_t j0 = item % tiles_w * tw, i0 = item / tiles_w % tiles_h * th;
     const int64_t g = item / tiles_w / tiles_h % groups, n = item / tiles_w / tiles_h / groups;

@@ -91,7 +91,7 @@ TapConvPlan make_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t groups
   TapConvPlan plan{x.c / groups, y.c / groups, false, 0, 0, 0, 0, 0, 0, 0, 0, 1,
                    PanelSplit(y.c / groups, kernels.lanes, kernels.max_vectors), {}, 0};
   const Span span_h = span_of(h), span_w = span_of(w);
-  const int64_t positions_h = positions_of(h), positions_w = positions_of(w);
+  const int64_t positions_h = h.positions, positions_w = w.positions;
   plan.in_place = x.channels_last() && inside(h, span_h, positions_h, x.h) && inside(w, span_w, positions_w, x.w);
 
   // Tile: whole rows if they fit, then as many as fit; several tiles for every thread.
@@ -102,7 +102,7 @@ TapConvPlan make_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t groups
     return rows * cols * plan.in_group;
   };
   const int64_t phases = static_cast<int64_t>(h.phases.size() * w.phases.size());
-  const int64_t most = std::max<int64_t>(kSmallTile, kTilePixels / phases);
+  const int64_t most = std::max<int64_t>(kSmallTile, kTilePixels / std::max<int64_t>(1, phases));
   int64_t tw = positions_w;
   // Halving a tile that is narrower than the taps reach would mostly copy the same pixels again.
   while (tw > 8 && (tw > most || (strip_size(1, tw) > budget && tw * w.in_step > span_w.hi - span_w.lo))) {
@@ -198,6 +198,7 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
   pack_weights(plan, groups, weight, kernel_h * kernel_w, role, packed);
 
   const Finish<T> finish(epilogue);
+  fill_untapped(h, w, epilogue.bias, finish, y);
 
   parallel_for(items, [&](int64_t item, int thread) {
     const Workspace& space = workspaces[thread];

@@ -18,6 +18,8 @@ struct TapPhaseAxis {
 
 struct TapConvAxis {
   int64_t in_step, out_step;
+  int64_t positions;  // values of u: outputs are [0, positions * out_step) as far as y reaches
+  bool complete;      // the phases cover every output; if not, the others have no taps and are f(bias + residual)
   std::vector<TapPhaseAxis> phases;
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/parallel.h"
 #include "ops/conv/tap_conv.h"
 
 namespace neocog {
@@ -20,12 +21,6 @@ inline Span span_of(const TapConvAxis& axis) {
   return s.lo > s.hi ? Span{0, 0} : s;
 }
 
-inline int64_t positions_of(const TapConvAxis& axis) {
-  int64_t count = 0;
-  for (const TapPhaseAxis& phase : axis.phases) count = std::max(count, phase.count);
-  return count;
-}
-
 inline bool clamps(Activation f) { return f == Activation::kRelu || f == Activation::kRelu6; }
 
 // A clamp is applied to the sums while they are in registers; everything else to the stored results.
@@ -38,6 +33,24 @@ struct Finish {
         rectangle(!clamp && (e.residual != nullptr || e.activation != Activation::kIdentity)),
         clamp_hi(e.activation == Activation::kRelu6 ? T(6) : std::numeric_limits<T>::infinity()) {}
 };
+
+// Where phases leave outputs without a tap, y starts as its bias (or zero); the tiles then write the rest.
+template <class T>
+void fill_untapped(const TapConvAxis& h, const TapConvAxis& w, const T* bias, const Finish<T>& finish, const Image<T>& y) {
+  if (h.complete && w.complete) return;
+  const auto start_of = [&](int64_t c) {
+    const T value = bias == nullptr ? T(0) : bias[c];
+    if (!finish.clamp) return value;
+    return value < T(0) ? T(0) : value > finish.clamp_hi ? finish.clamp_hi : value;
+  };
+  parallel_for(y.n * y.h, [&](int64_t item, int) {
+    for (int64_t c = 0; c < y.c; ++c) {
+      T* to = y.at(item / y.h, c, item % y.h, 0);
+      const T value = start_of(c);
+      for (int64_t i = 0; i < y.w; ++i) to[i * y.stride_w()] = value;
+    }
+  });
+}
 
 // Applies residual and activation to the rectangle of outputs that one item wrote.
 template <class T>

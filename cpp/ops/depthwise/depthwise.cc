@@ -7,6 +7,7 @@
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "ops/conv/conv_axis.h"
+#include "ops/conv/tap_span.h"
 #include "ops/depthwise/plane_strip.h"
 #include "ops/depthwise/row_job.h"
 
@@ -144,12 +145,6 @@ void pack_plane_weight(const TapPhaseAxis& ph, const TapPhaseAxis& pw, const T* 
   }
 }
 
-int64_t longest(const TapConvAxis& axis) {
-  int64_t count = 0;
-  for (const TapPhaseAxis& phase : axis.phases) count = std::max(count, phase.count);
-  return count;
-}
-
 template <class T>
 void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x, const T* weight, int64_t kernel_h,
                     int64_t kernel_w, WeightRole role, const Epilogue<T>& epilogue, Image<T> y) {
@@ -172,7 +167,7 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
       packed += rows_weight_size<T>(ph, pw, channels);
     }
   }
-  const int64_t positions_h = longest(h), positions_w = longest(w);
+  const int64_t positions_h = h.positions, positions_w = w.positions;
   const int64_t item_rows = std::min(positions_h, last ? kItemRows : std::max<int64_t>(kItemRows, 8192 / positions_w));
   const int64_t strip_rows = (item_rows - 1) * h.in_step + span;
   if (!last) {
@@ -215,6 +210,9 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
     }
   }
   job.packed = packed_data;
+  Finish<T> fill(epilogue);
+  fill.clamp = job.clamp;
+  fill_untapped(h, w, epilogue.bias, fill, y);
   job.zeros = zero_row;
 
   const bool finish = last && job.reduces() ? epilogue.residual != nullptr || epilogue.activation != Activation::kIdentity
