@@ -72,6 +72,16 @@ def dtype(request: pytest.FixtureRequest) -> type[np.floating]:
     return request.param
 
 
+@pytest.fixture(scope="module")
+def one_torch_thread() -> Iterator[None]:
+    """torch on one thread: on small arrays its pool costs more than it gives, above all on a busy machine."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Says what did not run because an optional package is absent, so that a green run is not misread."""
     absent: Counter[str] = Counter()

@@ -14,6 +14,8 @@ F = torch.nn.functional
 
 from against_torch import assert_equal, check, normal, parametrize  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 
 @parametrize(cases.LINEAR)
 def test_linear(name, case, rng):

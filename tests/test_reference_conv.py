@@ -14,6 +14,8 @@ F = torch.nn.functional
 
 from against_torch import both_sides, check, flat, normal, parametrize  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 
 def check_conv(rng: np.random.Generator, name: str, x: tuple, weight: tuple, steps: dict[str, Any]) -> None:
     axes = len(x) - 2

@@ -14,6 +14,8 @@ F = torch.nn.functional
 
 from against_torch import assert_equal, both_sides, check, flat, leaves, normal, parametrize  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 
 def pool_input(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     """Few distinct values, so that windows hold ties."""

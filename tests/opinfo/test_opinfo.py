@@ -23,6 +23,8 @@ import exclusions  # noqa: E402
 import neocog  # noqa: E402
 from adapters import ADAPTERS  # noqa: E402
 
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
 PACKAGE = str(Path(neocog.__file__).parent)
 TOLERANCES = {  # float32: torch.testing's own defaults
     torch.float32: {},
