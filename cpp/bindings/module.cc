@@ -11,10 +11,17 @@ namespace py = pybind11;
 
 namespace neocog::bindings {
 
+void bind_batch_norm(py::module_& m);
+void bind_build_info(py::module_& m);
 void bind_conv(py::module_& m);
 void bind_conv_transpose(py::module_& m);
 void bind_depthwise(py::module_& m);
+void bind_elementwise(py::module_& m);
 void bind_gemm(py::module_& m);
+void bind_limits(py::module_& m);
+void bind_pool(py::module_& m);
+void bind_rearrange(py::module_& m);
+void bind_resample(py::module_& m);
 void bind_separable(py::module_& m);
 
 namespace {
@@ -45,10 +52,17 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("set_isa", &set_isa, py::arg("name"));
   m.def("get_num_threads", &get_num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("threads"));
+  bind_batch_norm(m);
+  bind_build_info(m);
   bind_conv(m);
   bind_conv_transpose(m);
   bind_depthwise(m);
+  bind_elementwise(m);
   bind_gemm(m);
+  bind_limits(m);
+  bind_pool(m);
+  bind_rearrange(m);
+  bind_resample(m);
   bind_separable(m);
 }
 

@@ -16,6 +16,7 @@ struct Vec;
 template <>
 struct Vec<float> {
   static constexpr int64_t lanes = 8;
+  static constexpr bool fused = true;
   struct Mask {
     __m256 m;
     NEOCOG_INLINE Mask operator|(Mask o) const { return {_mm256_or_ps(m, o.m)}; }
@@ -33,6 +34,8 @@ struct Vec<float> {
   static NEOCOG_INLINE Vec load_n(const float* p, int64_t n) { return {_mm256_maskload_ps(p, first(n))}; }
   NEOCOG_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
   NEOCOG_INLINE void store_n(float* p, int64_t n) const { _mm256_maskstore_ps(p, first(n), v); }
+  NEOCOG_INLINE void stream(float* p) const { _mm256_stream_ps(p, v); }
+  static NEOCOG_INLINE void fence() { _mm_sfence(); }
   friend NEOCOG_INLINE Vec operator+(Vec a, Vec b) { return {_mm256_add_ps(a.v, b.v)}; }
   friend NEOCOG_INLINE Vec operator-(Vec a, Vec b) { return {_mm256_sub_ps(a.v, b.v)}; }
   friend NEOCOG_INLINE Vec operator*(Vec a, Vec b) { return {_mm256_mul_ps(a.v, b.v)}; }
@@ -44,10 +47,32 @@ struct Vec<float> {
   friend NEOCOG_INLINE Mask eq(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ)}; }
   friend NEOCOG_INLINE Mask unordered(Vec a, Vec b) { return {_mm256_cmp_ps(a.v, b.v, _CMP_UNORD_Q)}; }
   friend NEOCOG_INLINE Vec select(Mask m, Vec a, Vec b) { return {_mm256_blendv_ps(b.v, a.v, m.m)}; }
+  friend NEOCOG_INLINE Vec reciprocal(Vec a) {  // 12 bits, doubled by a Newton step
+    const __m256 r = _mm256_rcp_ps(a.v);
+    return {_mm256_fmadd_ps(r, _mm256_fnmadd_ps(a.v, r, _mm256_set1_ps(1.0f)), r)};
+  }
+  friend NEOCOG_INLINE Vec abs(Vec a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
+  friend NEOCOG_INLINE Vec copysign(Vec a, Vec b) {
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    return {_mm256_or_ps(_mm256_andnot_ps(sign, a.v), _mm256_and_ps(sign, b.v))};
+  }
+  // Two factors, because 2^n itself may be out of range.
+  friend NEOCOG_INLINE Vec scale2(Vec a, Vec n) {
+    const __m256i exponent = _mm256_cvtps_epi32(n.v), half = _mm256_srai_epi32(exponent, 1);
+    const __m256i rest = _mm256_sub_epi32(exponent, half), bias = _mm256_set1_epi32(127);
+    const __m256 f = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(half, bias), 23));
+    const __m256 g = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(rest, bias), 23));
+    return {_mm256_mul_ps(_mm256_mul_ps(a.v, f), g)};
+  }
   NEOCOG_INLINE float sum() const {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
     return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
+  }
+  NEOCOG_INLINE float reduce_max() const {
+    __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
+    m = _mm_max_ps(m, _mm_movehl_ps(m, m));
+    return _mm_cvtss_f32(_mm_max_ss(m, _mm_movehdup_ps(m)));
   }
   NEOCOG_INLINE float get(int64_t i) const {
     alignas(32) float lane[8];

@@ -16,6 +16,7 @@ struct Vec;
 template <>
 struct Vec<float> {
   static constexpr int64_t lanes = 16;
+  static constexpr bool fused = true;
   struct Mask {
     __mmask16 m;
     NEOCOG_INLINE Mask operator|(Mask o) const { return {static_cast<__mmask16>(m | o.m)}; }
@@ -32,6 +33,8 @@ struct Vec<float> {
   static NEOCOG_INLINE Vec load_n(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
   NEOCOG_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
   NEOCOG_INLINE void store_n(float* p, int64_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
+  NEOCOG_INLINE void stream(float* p) const { _mm512_stream_ps(p, v); }
+  static NEOCOG_INLINE void fence() { _mm_sfence(); }
   friend NEOCOG_INLINE Vec operator+(Vec a, Vec b) { return {_mm512_add_ps(a.v, b.v)}; }
   friend NEOCOG_INLINE Vec operator-(Vec a, Vec b) { return {_mm512_sub_ps(a.v, b.v)}; }
   friend NEOCOG_INLINE Vec operator*(Vec a, Vec b) { return {_mm512_mul_ps(a.v, b.v)}; }
@@ -43,7 +46,18 @@ struct Vec<float> {
   friend NEOCOG_INLINE Mask eq(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ)}; }
   friend NEOCOG_INLINE Mask unordered(Vec a, Vec b) { return {_mm512_cmp_ps_mask(a.v, b.v, _CMP_UNORD_Q)}; }
   friend NEOCOG_INLINE Vec select(Mask m, Vec a, Vec b) { return {_mm512_mask_blend_ps(m.m, b.v, a.v)}; }
+  friend NEOCOG_INLINE Vec reciprocal(Vec a) {  // 14 bits, doubled by a Newton step
+    const __m512 r = _mm512_rcp14_ps(a.v);
+    return {_mm512_fmadd_ps(r, _mm512_fnmadd_ps(a.v, r, _mm512_set1_ps(1.0f)), r)};
+  }
+  friend NEOCOG_INLINE Vec abs(Vec a) { return {_mm512_abs_ps(a.v)}; }
+  friend NEOCOG_INLINE Vec copysign(Vec a, Vec b) {
+    const __m512 sign = _mm512_set1_ps(-0.0f);
+    return {_mm512_or_ps(_mm512_andnot_ps(sign, a.v), _mm512_and_ps(sign, b.v))};
+  }
+  friend NEOCOG_INLINE Vec scale2(Vec a, Vec n) { return {_mm512_scalef_ps(a.v, n.v)}; }
   NEOCOG_INLINE float sum() const { return _mm512_reduce_add_ps(v); }
+  NEOCOG_INLINE float reduce_max() const { return _mm512_reduce_max_ps(v); }
   NEOCOG_INLINE float get(int64_t i) const {
     alignas(64) float lane[16];
     _mm512_store_ps(lane, v);

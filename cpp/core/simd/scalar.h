@@ -10,9 +10,12 @@ namespace neocog::scalar {
 
 // The contract of Vec, the same in every ISA header: `lanes` values of T in one register.
 // max and min return b where a or b is NaN; load_n and store_n touch the first n lanes only.
+// stream stores past the caches where the instruction set can: p aligned to the vector, fence() before the data are
+// handed to another thread.
 template <class T>
 struct Vec {
   static constexpr int64_t lanes = 16 / sizeof(T);
+  static constexpr bool fused = false;  // fma may round twice
   typedef T Native __attribute__((vector_size(16)));
   typedef T Unaligned __attribute__((vector_size(16), aligned(sizeof(T)), may_alias));
   using Integer = decltype(Native{} < Native{});
@@ -35,6 +38,8 @@ struct Vec {
   NEOCOG_INLINE void store_n(T* p, int64_t n) const {
     for (int64_t i = 0; i < n; ++i) p[i] = v[i];
   }
+  NEOCOG_INLINE void stream(T* p) const { store(p); }
+  static NEOCOG_INLINE void fence() {}
   friend NEOCOG_INLINE Vec operator+(Vec a, Vec b) { return {a.v + b.v}; }
   friend NEOCOG_INLINE Vec operator-(Vec a, Vec b) { return {a.v - b.v}; }
   friend NEOCOG_INLINE Vec operator*(Vec a, Vec b) { return {a.v * b.v}; }
@@ -47,10 +52,34 @@ struct Vec {
   friend NEOCOG_INLINE Mask unordered(Vec a, Vec b) { return {(a.v != a.v) | (b.v != b.v)}; }
   // Lanes of a where the mask is set, of b elsewhere.
   friend NEOCOG_INLINE Vec select(Mask m, Vec a, Vec b) { return {m.m ? a.v : b.v}; }
+  // 1 / a to 2 ulp, where a and 1 / a are normal numbers.
+  friend NEOCOG_INLINE Vec reciprocal(Vec a) { return {(Native{} + T(1)) / a.v}; }
+  friend NEOCOG_INLINE Vec abs(Vec a) { return {(Native)((Integer)a.v & ~sign_bit())}; }
+  // The magnitude of a with the sign of b.
+  friend NEOCOG_INLINE Vec copysign(Vec a, Vec b) {
+    return {(Native)(((Integer)a.v & ~sign_bit()) | ((Integer)b.v & sign_bit()))};
+  }
+  // a * 2^n for integral n, |n| <= 252: overflows to infinity, underflows gradually.
+  friend NEOCOG_INLINE Vec scale2(Vec a, Vec n) {
+    // In n + 1.5 * 2^mantissa + bias the low bits hold n + bias: shifted up, they are the float 2^n. Two
+    // factors, because 2^n itself may be out of range.
+    constexpr int kMantissa = sizeof(T) == 4 ? 23 : 52;
+    constexpr T kMagic = sizeof(T) == 4 ? T(12583039) : T(6755399441056767);
+    const Native half = n.v * T(0.5) + kMagic;
+    const Native rest = n.v - (half - kMagic) + kMagic;
+    return {a.v * (Native)((Integer)half << kMantissa) * (Native)((Integer)rest << kMantissa)};
+  }
+  static NEOCOG_INLINE Integer sign_bit() { return (Integer{} + 1) << (8 * sizeof(T) - 1); }
   NEOCOG_INLINE T sum() const {
     T s = v[0];
     for (int64_t i = 1; i < lanes; ++i) s += v[i];
     return s;
+  }
+  // The largest lane; unspecified where one is NaN.
+  NEOCOG_INLINE T reduce_max() const {
+    T most = v[0];
+    for (int64_t i = 1; i < lanes; ++i) most = v[i] > most ? v[i] : most;
+    return most;
   }
   NEOCOG_INLINE T get(int64_t i) const { return v[i]; }
   // Rows to columns, in registers.

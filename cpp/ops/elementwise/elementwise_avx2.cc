@@ -1,3 +1,5 @@
 #include "core/simd/avx2.h"
-
+#include "ops/elementwise/broadcast-inl.h"
 #include "ops/elementwise/elementwise-inl.h"
+#include "ops/elementwise/prelu-inl.h"
+#include "ops/elementwise/softmax-inl.h"

@@ -39,7 +39,7 @@ def linear(x: Any, weight: Any, bias: Any = None, *, activation: str | None = No
         addend = bias_of("bias", addend[None] if np.ndim(weight) == 1 and addend.ndim == 0 else addend, rows.dtype,
                          matrix.shape[0])
     y = _core.linear_forward(rows, matrix, addend).reshape(shape)
-    return y if code == 0 else _core.activate(y, *activation_code(activation))
+    return y if code == 0 else _core.elementwise_forward(y, *activation_code(activation))
 
 
 def linear_backward(

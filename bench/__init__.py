@@ -1,0 +1,1 @@
+"""Measurements: `python -m bench ops` and `python -m bench limits`; see README.md beside this file."""

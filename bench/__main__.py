@@ -1,0 +1,183 @@
+"""The command line of the benches; run from the repository's root."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import bench.ops
+from bench import limits as machine_limits
+from bench import peers as everyone
+from bench import report
+from bench.compare import Comparison, compare
+from bench.ops.row import PASSES, Row
+from bench.progress import Progress
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Returns 0, or 1 where a contender failed or computed something else."""
+    args = _parser().parse_args(argv)
+    try:
+        return int(args.run(args))
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure neocog beside its peers.")
+    subparsers = parser.add_subparsers(metavar="WHAT", required=True)
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--threads", type=_positive, metavar="N", help="default: as many as neocog would use")
+    common.add_argument(
+        "--json",
+        type=_target,
+        metavar="FILE",
+        nargs="?",
+        const="-",
+        help="write everything as JSON; - or nothing replaces the table by it",
+    )
+    ops = subparsers.add_parser("ops", parents=[common], help="single operators, forward and backward")
+    ops.add_argument(
+        "--rows", type=_pattern, default=_pattern(""), metavar="REGEX", help="only rows whose name has it"
+    )
+    ops.add_argument("--repeat", type=_positive, default=9, metavar="N", help="rounds (default: 9)")
+    ops.add_argument("--pass", dest="pass_", choices=(*PASSES, "both"), default="both")
+    ops.add_argument(
+        "--peers",
+        type=_peers,
+        default=list(everyone.PEERS),
+        metavar="NAME,...",
+        help=f"of {', '.join(everyone.PEERS)} (default: all that are installed); empty for none",
+    )
+    ops.set_defaults(run=run_ops)
+    limits = subparsers.add_parser(
+        "limits", parents=[common], help="the machine's FMA peak and memory bandwidth"
+    )
+    limits.set_defaults(run=run_limits)
+    return parser
+
+
+def run_limits(args: argparse.Namespace) -> int:
+    import neocog
+
+    threads = args.threads or neocog.get_num_threads()
+    limits = machine_limits.measure(threads)
+    machine = describe([everyone.Neocog()], threads)
+    lines = [*report.machine_text(machine), "", *report.limits_text(limits)]
+    _deliver(args.json, lines, {"format": 1, "machine": machine, "limits": vars(limits)})
+    return 0
+
+
+def run_ops(args: argparse.Namespace) -> int:
+    import neocog
+
+    rows = [row for row in bench.ops.ROWS if args.rows.search(row.name)]
+    if not rows:
+        names = "\n  ".join(row.name for row in bench.ops.ROWS)
+        print(f"--rows {args.rows.pattern!r} matches none of\n  {names}", file=sys.stderr)
+        return 2
+    threads = args.threads or neocog.get_num_threads()
+    peers, absent = everyone.find(args.peers)
+    for name, reason in absent.items():
+        print(f"{name}: {reason}; skipped", file=sys.stderr)
+    passes = PASSES if args.pass_ == "both" else (args.pass_,)
+    limits, comparisons = measure(rows, passes, peers, threads, args.repeat)
+    machine = describe(peers, threads)
+    settings = {"rounds": args.repeat, "passes": list(passes), "skipped_peers": absent}
+    wrong = report.failures(comparisons)
+    lines = [*report.machine_text(machine), *report.limits_text(limits)]
+    for pass_ in passes:
+        lines += ["", *report.table([c for c in comparisons if c.pass_ == pass_], limits)]
+    _deliver(args.json, lines, report.as_json(machine, limits, settings, comparisons))
+    for line in wrong:
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def measure(
+    rows: Sequence[Row], passes: Sequence[Any], peers: Sequence[everyone.Peer], threads: int, rounds: int
+) -> tuple[machine_limits.Limits, list[Comparison]]:
+    """All rows in all passes, and the machine's limits as they were before or after, whichever is higher."""
+    progress = Progress(len(rows) * len(passes) + 2)
+    comparisons = []
+    try:
+        progress.step("the machine's limits")
+        before = machine_limits.measure(threads)
+        progress.next()
+        with contextlib.ExitStack() as sessions:
+            for peer in peers:
+                sessions.enter_context(peer.session(threads))
+            for row in rows:
+                for pass_ in passes:
+                    comparisons.append(compare(row, pass_, peers, rounds, progress.step))
+                    progress.next()
+        progress.step("the machine's limits")
+        return before.best_of(machine_limits.measure(threads)), comparisons
+    finally:
+        progress.clear()
+
+
+def describe(peers: Sequence[everyone.Peer], threads: int) -> dict[str, Any]:
+    """The machine and what ran on it, for a record that can be read a year later."""
+    import neocog
+
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        **neocog.show_config(),
+        "bench_threads": threads,
+        "peers": {peer.name: peer.version() for peer in peers if peer.name != "neocog"},
+    }
+
+
+def _deliver(target: str | None, lines: Sequence[str], record: dict[str, Any]) -> None:
+    if target != "-":
+        print("\n".join(lines))
+    if target is None:
+        return
+    text = json.dumps(record, indent=1, allow_nan=False) + "\n"
+    if target == "-":
+        sys.stdout.write(text)
+    else:
+        Path(target).write_text(text, encoding="utf-8")
+
+
+def _positive(text: str) -> int:
+    number = int(text) if text.isdecimal() else 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return number
+
+
+def _target(text: str) -> str:
+    # Now, and not after minutes of measuring.
+    if text != "-" and (Path(text).is_dir() or not Path(text).parent.is_dir()):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} cannot be written: a folder, or in a folder that does not exist"
+        )
+    return text
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text, re.IGNORECASE)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from None
+
+
+def _peers(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in everyone.PEERS:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(everyone.PEERS)}")
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())

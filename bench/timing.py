@@ -1,0 +1,52 @@
+"""Interleaved timing: every round runs every call, so that a machine that drifts drifts for all of them."""
+
+from __future__ import annotations
+
+import gc
+import math
+from collections.abc import Callable, Sequence
+from time import perf_counter
+from typing import Any
+
+# A sample is at least this long: a call that takes less is repeated inside it.
+LEAST_SAMPLE = 2e-3
+
+
+def interleaved(
+    calls: Sequence[Callable[[], Any]], rounds: int, progress: Callable[[int], None] = lambda done: None
+) -> list[list[float]]:
+    """Seconds per call, `rounds` samples of each.
+
+    Every sample follows an untimed one of the same call: it starts with its own code and data in the caches,
+    and the threads of the library before have gone to sleep. Every other round goes backwards, so that nobody
+    always follows the same neighbour.
+    """
+    loops = [_loops(call) for call in calls]
+    samples: list[list[float]] = [[] for _ in calls]
+    collecting = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        for done in range(rounds):
+            progress(done)
+            order = range(len(calls))
+            for i in order if done % 2 == 0 else reversed(order):
+                _sample(calls[i], loops[i])
+                samples[i].append(_sample(calls[i], loops[i]))
+    finally:
+        if collecting:
+            gc.enable()
+    return samples
+
+
+def _loops(call: Callable[[], Any]) -> int:
+    call()
+    once = min(_sample(call, 1) for _ in range(2))
+    return max(1, math.ceil(LEAST_SAMPLE / max(once, 1e-7)))
+
+
+def _sample(call: Callable[[], Any], loops: int) -> float:
+    start = perf_counter()
+    for _ in range(loops):
+        call()
+    return (perf_counter() - start) / loops

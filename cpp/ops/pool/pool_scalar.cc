@@ -1,0 +1,3 @@
+#include "core/simd/scalar.h"
+
+#include "ops/pool/pool-inl.h"

@@ -1,0 +1,255 @@
+"""Types of the compiled module (cpp/bindings). Private: use neocog.ops.
+
+Arrays are float32 or float64, all of a call the same, and dense: images as (N, C, H, W) in the layout that
+`channels_last` says, everything else in C order unless a function says otherwise. Sizes and steps come as
+(height, width), padding as (top, bottom, left, right), activations as the codes of `neocog._activations`.
+Gradients are `dy`, `dx`. A call that breaks these rules is a ValueError; users read messages of neocog.ops.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict, overload
+
+from numpy.typing import NDArray
+
+_Array = NDArray[Any]
+_Ints = Sequence[int]
+
+class _BuildInfo(TypedDict):
+    compiler: str
+    build_type: str
+    cxx_standard: int
+    openmp: str
+    sanitizer: str
+
+__version__: str
+isa_environment_error: str | None
+
+def build_info() -> _BuildInfo: ...
+def available_isas() -> list[str]: ...
+def active_isa() -> str: ...
+def set_isa(name: str) -> None: ...
+def get_num_threads() -> int: ...
+def set_num_threads(threads: int) -> None: ...
+def measure_fma_peak(threads: int) -> float: ...
+def measure_copy_bandwidth(threads: int, bytes: int) -> float: ...
+def measure_read_bandwidth(threads: int, bytes: int) -> float: ...
+
+# Convolutions: weight (O, C/groups, R, S).
+def conv_forward(
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    residual: _Array | None,
+    stride: _Ints,
+    padding: _Ints,
+    dilation: _Ints,
+    groups: int,
+    activation: int,
+    alpha: float,
+    channels_last: bool,
+) -> _Array: ...
+def conv_backward_x(
+    dy: _Array,
+    weight: _Array,
+    in_size: _Ints,
+    stride: _Ints,
+    padding: _Ints,
+    dilation: _Ints,
+    groups: int,
+    channels_last: bool,
+) -> _Array: ...
+def conv_backward_weight(
+    x: _Array,
+    dy: _Array,
+    kernel: _Ints,
+    stride: _Ints,
+    padding: _Ints,
+    dilation: _Ints,
+    groups: int,
+    channels_last: bool,
+) -> _Array: ...
+def conv_backward_bias(dy: _Array, channels_last: bool) -> _Array: ...
+def conv_transpose_forward(
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    out_size: _Ints,
+    stride: _Ints,
+    padding: _Ints,
+    dilation: _Ints,
+    groups: int,
+    activation: int,
+    alpha: float,
+    channels_last: bool,
+) -> _Array: ...
+def depthwise_forward(
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    stride: _Ints,
+    padding: _Ints,
+    dilation: _Ints,
+    activation: int,
+    alpha: float,
+    channels_last: bool,
+) -> _Array: ...
+def separable_forward(
+    x: _Array,
+    depthwise_weight: _Array,
+    pointwise_weight: _Array,
+    bias: _Array | None,
+    stride: _Ints,
+    padding: _Ints,
+    dilation: _Ints,
+    activation: int,
+    alpha: float,
+    channels_last: bool,
+) -> _Array: ...
+
+# Matrix products: x (rows, I), weight (O, I).
+def linear_forward(x: _Array, weight: _Array, bias: _Array | None) -> _Array: ...
+def linear_backward_x(dy: _Array, weight: _Array) -> _Array: ...
+def linear_backward_weight(dy: _Array, x: _Array) -> _Array: ...
+
+# Pooling: indices are int64, laid out as the pooled image.
+@overload
+def max_pool_forward(
+    x: _Array,
+    out: _Ints,
+    kernel: _Ints,
+    stride: _Ints,
+    padding: _Ints,
+    dilation: _Ints,
+    return_indices: Literal[False],
+    channels_last: bool,
+) -> _Array: ...
+@overload
+def max_pool_forward(
+    x: _Array,
+    out: _Ints,
+    kernel: _Ints,
+    stride: _Ints,
+    padding: _Ints,
+    dilation: _Ints,
+    return_indices: Literal[True],
+    channels_last: bool,
+) -> tuple[_Array, _Array]: ...
+@overload
+def max_pool_forward(
+    x: _Array,
+    out: _Ints,
+    kernel: _Ints,
+    stride: _Ints,
+    padding: _Ints,
+    dilation: _Ints,
+    return_indices: bool,
+    channels_last: bool,
+) -> Any: ...
+@overload
+def adaptive_max_pool_forward(
+    x: _Array, out: _Ints, return_indices: Literal[False], channels_last: bool
+) -> _Array: ...
+@overload
+def adaptive_max_pool_forward(
+    x: _Array, out: _Ints, return_indices: Literal[True], channels_last: bool
+) -> tuple[_Array, _Array]: ...
+@overload
+def adaptive_max_pool_forward(x: _Array, out: _Ints, return_indices: bool, channels_last: bool) -> Any: ...
+def max_pool_backward(dy: _Array, indices: _Array, in_size: _Ints, channels_last: bool) -> _Array: ...
+def avg_pool_forward(
+    x: _Array,
+    out: _Ints,
+    kernel: _Ints,
+    stride: _Ints,
+    padding: _Ints,
+    count_padding: bool,
+    divisor: int | None,
+    channels_last: bool,
+) -> _Array: ...
+def avg_pool_backward(
+    dy: _Array,
+    in_size: _Ints,
+    kernel: _Ints,
+    stride: _Ints,
+    padding: _Ints,
+    count_padding: bool,
+    divisor: int | None,
+    channels_last: bool,
+) -> _Array: ...
+def adaptive_avg_pool_forward(x: _Array, out: _Ints, channels_last: bool) -> _Array: ...
+def adaptive_avg_pool_backward(dy: _Array, in_size: _Ints, channels_last: bool) -> _Array: ...
+def max_unpool_forward(x: _Array, indices: _Array, out: _Ints, channels_last: bool) -> _Array: ...
+def max_unpool_backward(dy: _Array, indices: _Array, channels_last: bool) -> _Array: ...
+
+# Batch normalisation: statistics and parameters (C,).
+def batch_norm_inference(
+    x: _Array,
+    mean: _Array,
+    var: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    eps: float,
+    activation: int,
+    alpha: float,
+    channels_last: bool,
+) -> _Array: ...
+def batch_norm_training(
+    x: _Array,
+    weight: _Array | None,
+    bias: _Array | None,
+    eps: float,
+    activation: int,
+    alpha: float,
+    channels_last: bool,
+) -> tuple[_Array, _Array, _Array]: ...
+def batch_norm_backward(
+    dy: _Array,
+    x: _Array,
+    mean: _Array,
+    var: _Array,
+    weight: _Array | None,
+    eps: float,
+    training: bool,
+    mask: Sequence[bool],
+    channels_last: bool,
+) -> tuple[_Array | None, _Array | None, _Array | None]: ...
+
+# Value by value, arrays of any rank.
+def elementwise_forward(x: _Array, activation: int, alpha: float) -> _Array: ...
+def elementwise_backward(dy: _Array, x: _Array, activation: int, alpha: float) -> _Array: ...
+def add_forward(a: _Array, b: _Array, activation: int, alpha: float) -> _Array: ...
+def add_backward(dy: _Array, shape: _Ints) -> _Array: ...
+def prelu_forward(x: _Array, weight: _Array, axis: int) -> _Array: ...
+def prelu_backward(
+    dy: _Array, x: _Array, weight: _Array, axis: int, want_x: bool, want_weight: bool
+) -> tuple[_Array | None, _Array | None]: ...
+def softmax_forward(x: _Array, axis: int) -> _Array: ...
+def softmax_backward(dy: _Array, y: _Array, axis: int) -> _Array: ...
+
+# Moving values: `order` lists the result's axes, outermost in memory first. All but pad take any strides.
+def pad_forward(x: _Array, lo: _Ints, hi: _Ints, mode: int, value: float) -> _Array: ...
+def pad_backward(dy: _Array, in_shape: _Ints, lo: _Ints, hi: _Ints, mode: int) -> _Array: ...
+def concat_forward(arrays: Sequence[_Array], axis: int, order: _Ints) -> _Array: ...
+def concat_backward(dy: _Array, sizes: _Ints, axis: int, order: _Ints) -> list[_Array]: ...
+def pixel_shuffle(x: _Array, r: int, order: _Ints) -> _Array: ...
+def pixel_unshuffle(x: _Array, r: int, order: _Ints) -> _Array: ...
+
+# Resampling: `planar` is two dimensions; a scale of 0 means the ratio of the sizes.
+def resample_forward(
+    x: _Array,
+    out_size: _Ints,
+    scale: Sequence[float],
+    mode: int,
+    align_corners: bool,
+    planar: bool,
+    channels_last: bool,
+) -> _Array: ...
+def resample_backward(
+    dy: _Array,
+    in_size: _Ints,
+    scale: Sequence[float],
+    mode: int,
+    align_corners: bool,
+    planar: bool,
+    channels_last: bool,
+) -> _Array: ...

@@ -1,0 +1,181 @@
+// core/parallel.h and core/scratch.h, and the ops on top: every item once, and the same bits for any number of
+// threads. Built with the preset `tsan` it also shows that they do not race.
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "check.h"
+#include "core/parallel.h"
+#include "core/scratch.h"
+#include "ops/conv/conv.h"
+#include "ops/conv_transpose/conv_transpose.h"
+#include "ops/gemm/gemm.h"
+#include "ops/separable/separable.h"
+
+namespace neocog {
+namespace {
+
+constexpr int kThreads[] = {1, 2, 3, 4};
+
+void parallel_for_runs_every_item_once() {
+  for (const int threads : kThreads) {
+    set_num_threads(threads);
+    for (const int64_t items : {0, 1, 2, 3, 100}) {
+      std::vector<std::atomic<int>> runs(items);
+      std::atomic<bool> in_range{true};
+      const int most = threads_for(items);
+      parallel_for(items, [&](int64_t item, int thread) {
+        ++runs[item];
+        if (thread < 0 || thread >= most) in_range = false;
+      });
+      CHECK(std::all_of(runs.begin(), runs.end(), [](const std::atomic<int>& count) { return count == 1; }));
+      CHECK(in_range);
+      CHECK(most == std::max<int64_t>(1, std::min<int64_t>(threads, items)));
+    }
+  }
+}
+
+// A thread's number tells which part of the scratch is its own: no two items may hold it at once.
+void threads_that_run_at_once_have_different_numbers() {
+  set_num_threads(4);
+  std::atomic<int> holders[4] = {};
+  std::atomic<bool> alone{true};
+  parallel_for(200, [&](int64_t, int thread) {
+    if (holders[thread].fetch_add(1) != 0) alone = false;
+    std::this_thread::yield();
+    holders[thread].fetch_sub(1);
+  });
+  CHECK(alone);
+}
+
+void a_nested_loop_runs_serially() {
+  set_num_threads(4);
+  std::atomic<int> runs{0};
+  std::atomic<bool> serial{true};
+  parallel_for(4, [&](int64_t, int) {
+    if (threads_for(4) != 1) serial = false;
+    parallel_for(4, [&](int64_t, int thread) {
+      if (thread != 0) serial = false;
+      ++runs;
+    });
+  });
+  CHECK(runs == 16);
+  CHECK(serial);
+}
+
+void scratch_parts_are_aligned_and_apart() {
+  for (int repeat = 0; repeat < 2; ++repeat) {  // the second block is the first one, kept
+    const int64_t counts[] = {1, 17, 0, 1000};
+    size_t bytes = 0;
+    for (const int64_t count : counts) bytes += Scratch::bytes_of<float>(count);
+    Scratch scratch(bytes);
+    std::vector<float*> parts;
+    for (size_t i = 0; i < 4; ++i) {
+      parts.push_back(scratch.take<float>(counts[i]));
+      CHECK(reinterpret_cast<uintptr_t>(parts[i]) % 64 == 0);
+      std::fill_n(parts[i], counts[i], static_cast<float>(i));
+    }
+    for (size_t i = 0; i < 4; ++i) {
+      CHECK(std::all_of(parts[i], parts[i] + counts[i], [i](float value) { return value == static_cast<float>(i); }));
+    }
+  }
+}
+
+std::vector<float> random_values(int64_t count, unsigned seed) {
+  std::mt19937 engine(seed);
+  std::normal_distribution<float> values;
+  std::vector<float> result(count);
+  for (float& value : result) value = values(engine);
+  return result;
+}
+
+// Calls f(out) with 1, 2, 3 and 4 threads; all results must be bit for bit those of one thread.
+template <class F>
+void same_bits_for_any_number_of_threads(const char* what, int64_t size, F&& f) {
+  std::vector<float> first;
+  for (const int threads : kThreads) {
+    set_num_threads(threads);
+    std::vector<float> result(size, -1.0f);
+    f(result.data());
+    if (first.empty()) first = result;
+    CHECK(std::memcmp(first.data(), result.data(), sizeof(float) * size) == 0);
+    CHECK(std::any_of(result.begin(), result.end(), [](float value) { return value != -1.0f; }));
+  }
+  std::printf("%s: done\n", what);
+}
+
+void ops_give_the_same_bits(Layout layout) {
+  const WindowAxis h{19, 3, 1, 1, 1, 1}, w{23, 3, 2, 1, 1, 0};
+  const int64_t n = 2, c = 12, o = 20, p = h.out(), q = w.out();
+  const std::vector<float> x = random_values(n * c * h.in * w.in, 1), dy = random_values(n * o * p * q, 2);
+  const std::vector<float> weight = random_values(o * c * 9, 3), bias = random_values(o, 4);
+  const Image<const float> input{x.data(), n, c, h.in, w.in, layout}, grad{dy.data(), n, o, p, q, layout};
+  const Epilogue<float> epilogue{bias.data(), nullptr, Activation::kRelu, 0.0f};
+
+  for (const int64_t groups : {int64_t{1}, int64_t{4}}) {
+    const ConvGeometry g{n, c, o, groups, h, w};
+    same_bits_for_any_number_of_threads("conv_forward", n * o * p * q, [&](float* y) {
+      conv_forward<float>(g, input, weight.data(), epilogue, {y, n, o, p, q, layout});
+    });
+    same_bits_for_any_number_of_threads("conv_backward_x", x.size(), [&](float* dx) {
+      conv_backward_x<float>(g, grad, weight.data(), {dx, n, c, h.in, w.in, layout});
+    });
+    same_bits_for_any_number_of_threads("conv_backward_weight", o * c / groups * 9, [&](float* dw) {
+      conv_backward_weight<float>(g, input, grad, dw);
+    });
+  }
+  same_bits_for_any_number_of_threads("conv_backward_bias", o, [&](float* db) { conv_backward_bias<float>(grad, db); });
+
+  const ConvGeometry depthwise{n, c, c, c, h, w};
+  const std::vector<float> dy_c = random_values(n * c * p * q, 5);
+  const Image<const float> grad_c{dy_c.data(), n, c, p, q, layout};
+  same_bits_for_any_number_of_threads("depthwise forward", n * c * p * q, [&](float* y) {
+    conv_forward<float>(depthwise, input, weight.data(), {}, {y, n, c, p, q, layout});
+  });
+  same_bits_for_any_number_of_threads("depthwise backward_x", x.size(), [&](float* dx) {
+    conv_backward_x<float>(depthwise, grad_c, weight.data(), {dx, n, c, h.in, w.in, layout});
+  });
+  same_bits_for_any_number_of_threads("depthwise backward_weight", c * 9, [&](float* dw) {
+    conv_backward_weight<float>(depthwise, input, grad_c, dw);
+  });
+  const std::vector<float> pointwise = random_values(o * c, 6);
+  same_bits_for_any_number_of_threads("separable_forward", n * o * p * q, [&](float* y) {
+    separable_forward<float>(depthwise, input, weight.data(), pointwise.data(), epilogue, {y, n, o, p, q, layout});
+  });
+}
+
+void linear_gives_the_same_bits() {
+  for (const int64_t rows : {int64_t{3}, int64_t{200}}) {  // weights read in place, and packed
+    const int64_t in = 70, out = 90;
+    const std::vector<float> x = random_values(rows * in, 7), weight = random_values(out * in, 8);
+    const std::vector<float> dy = random_values(rows * out, 9);
+    same_bits_for_any_number_of_threads("linear_forward", rows * out, [&](float* y) {
+      linear_forward<float>(rows, in, out, x.data(), weight.data(), nullptr, y);
+    });
+    same_bits_for_any_number_of_threads("linear_backward_x", rows * in, [&](float* dx) {
+      linear_backward_x<float>(rows, in, out, dy.data(), weight.data(), dx);
+    });
+    same_bits_for_any_number_of_threads("linear_backward_weight", out * in, [&](float* dw) {
+      linear_backward_weight<float>(rows, in, out, dy.data(), x.data(), dw);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace neocog
+
+int main() {
+  using namespace neocog;
+  parallel_for_runs_every_item_once();
+  threads_that_run_at_once_have_different_numbers();
+  a_nested_loop_runs_serially();
+  scratch_parts_are_aligned_and_apart();
+  ops_give_the_same_bits(Layout::kChannelsFirst);
+  ops_give_the_same_bits(Layout::kChannelsLast);
+  linear_gives_the_same_bits();
+  return tests::result();
+}
