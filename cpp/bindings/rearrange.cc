@@ -22,7 +22,8 @@ py::array_t<T> new_ordered(const Sizes& shape, const Sizes& order) {
   int64_t size = 1, stride = 1;
   for (const int64_t s : shape) size = checked_product({size, s});
   for (size_t i = order.size(); i-- > 0;) {
-    require(0 <= order[i] && order[i] < static_cast<int64_t>(shape.size()), "`order` must name every axis once");
+    require(0 <= order[i] && order[i] < static_cast<int64_t>(shape.size()),
+            "`order` must name every axis once");
     const size_t axis = static_cast<size_t>(order[i]);
     require(strides[axis] == 0, "`order` must name every axis once");
     strides[axis] = stride;
@@ -71,7 +72,8 @@ py::array pad_forward(const py::array& x, const Sizes& lo, const Sizes& hi, int 
   return with_dtype(x, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const T* const in = dense<T>(x, x.size());
-    const std::vector<PadAxis> axes = pad_axes(Sizes(x.shape(), x.shape() + x.ndim()), lo, hi, pad_mode(mode));
+    const std::vector<PadAxis> axes =
+        pad_axes(Sizes(x.shape(), x.shape() + x.ndim()), lo, hi, pad_mode(mode));
     Sizes shape;
     for (const PadAxis& axis : axes) shape.push_back(axis.out());
     py::array_t<T> y = new_dense<T>(shape);
@@ -82,7 +84,8 @@ py::array pad_forward(const py::array& x, const Sizes& lo, const Sizes& hi, int 
   });
 }
 
-py::array pad_backward(const py::array& dy, const Sizes& in_shape, const Sizes& lo, const Sizes& hi, int mode) {
+py::array pad_backward(const py::array& dy, const Sizes& in_shape, const Sizes& lo, const Sizes& hi,
+                       int mode) {
   return with_dtype(dy, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const T* const grad = dense<T>(dy, dy.size());
@@ -116,9 +119,11 @@ py::array concat_forward(const Arrays& arrays, int64_t axis, const Sizes& order)
     for (const ArrayView<const T>& part : parts) {
       require(part.size.size() == shape.size(), "`arrays` must share one rank");
       for (size_t d = 0; d < shape.size(); ++d) {
-        require(d == along || part.size[d] == shape[d], "`arrays` must agree in all sizes but that of `axis`");
+        require(d == along || part.size[d] == shape[d],
+                "`arrays` must agree in all sizes but that of `axis`");
       }
-      require(!__builtin_add_overflow(shape[along], part.size[along], &shape[along]), "the size of an array overflows");
+      require(!__builtin_add_overflow(shape[along], part.size[along], &shape[along]),
+              "the size of an array overflows");
     }
     py::array_t<T> y = new_ordered<T>(shape, order);
     const ArrayView<T> out = mutable_view<T>(y);

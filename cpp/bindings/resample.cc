@@ -15,17 +15,22 @@ ResampleAxis resample_axis(int64_t in, int64_t out, double scale) {
   return {in, out, scale};
 }
 
-ResampleGeometry geometry(const py::array& array, const Pair& in, const Pair& out, const Scale& scale, int mode,
-                          bool align_corners, bool planar) {
+ResampleGeometry geometry(const py::array& array, const Pair& in, const Pair& out, const Scale& scale,
+                          int mode, bool align_corners, bool planar) {
   require(array.ndim() == 4, "an image array must have four axes");
   require(0 <= mode && mode <= static_cast<int>(ResampleMode::kLinear), "unknown mode");
   require(planar || (in[0] == 1 && out[0] == 1), "signals have height 1");
-  return {array.shape(0), array.shape(1), resample_axis(in[0], out[0], scale[0]),
-          resample_axis(in[1], out[1], scale[1]), static_cast<ResampleMode>(mode), align_corners, planar};
+  return {array.shape(0),
+          array.shape(1),
+          resample_axis(in[0], out[0], scale[0]),
+          resample_axis(in[1], out[1], scale[1]),
+          static_cast<ResampleMode>(mode),
+          align_corners,
+          planar};
 }
 
-py::array resample_forward(const py::array& x, const Pair& out_size, const Scale& scale, int mode, bool align_corners,
-                           bool planar, bool channels_last) {
+py::array resample_forward(const py::array& x, const Pair& out_size, const Scale& scale, int mode,
+                           bool align_corners, bool planar, bool channels_last) {
   return with_dtype(x, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const Image<const T> in = image_view<T>(x, channels_last);
@@ -38,8 +43,8 @@ py::array resample_forward(const py::array& x, const Pair& out_size, const Scale
   });
 }
 
-py::array resample_backward(const py::array& dy, const Pair& in_size, const Scale& scale, int mode, bool align_corners,
-                            bool planar, bool channels_last) {
+py::array resample_backward(const py::array& dy, const Pair& in_size, const Scale& scale, int mode,
+                            bool align_corners, bool planar, bool channels_last) {
   return with_dtype(dy, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const Image<const T> grad = image_view<T>(dy, channels_last);
@@ -55,8 +60,8 @@ py::array resample_backward(const py::array& dy, const Pair& in_size, const Scal
 }  // namespace
 
 void bind_resample(py::module_& m) {
-  m.def("resample_forward", &resample_forward, "x"_a, "out_size"_a, "scale"_a, "mode"_a, "align_corners"_a, "planar"_a,
-        "channels_last"_a);
+  m.def("resample_forward", &resample_forward, "x"_a, "out_size"_a, "scale"_a, "mode"_a, "align_corners"_a,
+        "planar"_a, "channels_last"_a);
   m.def("resample_backward", &resample_backward, "dy"_a, "in_size"_a, "scale"_a, "mode"_a, "align_corners"_a,
         "planar"_a, "channels_last"_a);
 }

@@ -6,6 +6,7 @@ import warnings as _warnings
 
 from neocog import _core
 from neocog import ops as ops
+from neocog._config import show_config as show_config
 from neocog._threads import get_num_threads as get_num_threads
 from neocog._threads import set_num_threads as set_num_threads
 

@@ -114,6 +114,35 @@ void taps_panel_lets_nan_through_a_clamp(const GemmKernels<T>& kernels) {
 }
 
 template <class T>
+void planes_panel_is_the_sum_over_taps(const GemmKernels<T>& kernels) {
+  const int64_t taps = 3, channels = 5, tap[taps] = {0, 2, 7};
+  for (int64_t outputs = 1; outputs <= kernels.plane_outputs; ++outputs) {
+    for (const int64_t count : {int64_t{1}, kernels.lanes, 2 * kernels.lanes + 1, 15 * kernels.lanes - 1}) {
+      const int64_t plane = count + tap[taps - 1] + kernels.plane_slack;
+      const int64_t y_plane = round_up(count, kernels.lanes);
+      const std::vector<T> x = random_values<T>(channels * plane, 14);
+      const std::vector<T> w = random_values<T>(channels * taps * outputs, 15), bias = random_values<T>(outputs, 16);
+      Guarded<T> y(outputs * y_plane);
+      kernels.planes_panel({x.data(), plane, tap, taps, channels, w.data(), outputs, bias.data(), y.data(), y_plane,
+                            count, false, T(0), T(0)});
+      for (int64_t o = 0; o < outputs; ++o) {
+        for (int64_t q = 0; q < count; ++q) {
+          Expected expected;
+          expected.add(bias[o]);
+          for (int64_t c = 0; c < channels; ++c) {
+            for (int64_t t = 0; t < taps; ++t) {
+              expected.add(static_cast<double>(x[c * plane + tap[t] + q]) * w[(c * taps + t) * outputs + o]);
+            }
+          }
+          CHECK(expected.holds(y[o * y_plane + q]));
+        }
+      }
+      CHECK(y.guards_hold());
+    }
+  }
+}
+
+template <class T>
 void outer_panel_adds_the_sum_over_pixels(const GemmKernels<T>& kernels) {
   for (int64_t vectors = 1; vectors <= kernels.max_vectors; ++vectors) {
     for (const int64_t rows : {1, 3, 7, 8, 9, 17}) {
@@ -209,45 +238,43 @@ void transpose_and_pack_move_every_value(const GemmKernels<T>& kernels) {
 
 // The general row kernel and, where the table has one, the kernel of two rows, with taps past both edges.
 template <class T>
-void depthwise_rows_are_the_sum_over_taps(const DepthwiseKernels<T>& kernels) {
-  const int64_t in_w = 13;
-  for (const int64_t taps : {1, 2, 3, 5, 7}) {
-    for (const int64_t channels : {int64_t{1}, kernels.lanes, 2 * kernels.lanes + 3}) {
-      const std::vector<T> x = random_values<T>((taps + 1) * in_w * channels, 11);
-      const int64_t lanes = kernels.lanes, blocks = ceil_div(channels, lanes);
-      const std::vector<T> weight = random_values<T>(blocks * taps * taps * lanes, 12);
-      const std::vector<T> bias = random_values<T>(channels, 13);
-      std::vector<const T*> rows(taps + 1);
-      std::vector<int64_t> col(taps);
-      for (int64_t t = 0; t <= taps; ++t) rows[t] = x.data() + t * in_w * channels;
-      for (int64_t t = 0; t < taps; ++t) col[t] = t - taps / 2;
-      const auto pair = kernels.row_pair(taps, taps);
-      for (const bool two : {false, true}) {
-        if (two && pair == nullptr) continue;
-        const int64_t begin = 1, end = in_w - 1;  // outputs 0 and in_w - 1 belong to someone else
-        Guarded<T> y0(in_w * channels), y1(in_w * channels);
-        const DepthwiseRows<T> job{rows.data(), taps, taps, col.data(), 1, in_w, channels, weight.data(), bias.data(),
-                                   {y0.data(), y1.data()}, begin, end, channels, false, T(0), T(0)};
-        two ? pair(job) : kernels.row(job);
-        for (int64_t i = 0; i < (two ? 2 : 1); ++i) {
-          const Guarded<T>& y = i == 0 ? y0 : y1;
-          for (int64_t q = begin; q < end; ++q) {
-            for (int64_t c = 0; c < channels; ++c) {
-              Expected expected;
-              expected.add(bias[c]);
-              for (int64_t r = 0; r < taps; ++r) {
-                for (int64_t s = 0; s < taps; ++s) {
-                  const int64_t from = q + col[s];
-                  if (from < 0 || from >= in_w) continue;
-                  const int64_t tap = c / lanes * taps * taps + r * taps + s;
-                  expected.add(static_cast<double>(rows[i + r][from * channels + c]) * weight[tap * lanes + c % lanes]);
-                }
+void depthwise_rows_are_the_sum_over_taps(const DepthwiseKernels<T>& kernels, int64_t taps, int64_t step) {
+  const int64_t in_w = 13 * step, out_w = 13, lanes = kernels.lanes;
+  for (const int64_t channels : {int64_t{1}, lanes, 2 * lanes + 3}) {
+    const int64_t blocks = ceil_div(channels, lanes);
+    const std::vector<T> x = random_values<T>((taps + step) * in_w * channels, 11);
+    const std::vector<T> weight = random_values<T>(blocks * taps * taps * lanes, 12);
+    const std::vector<T> bias = random_values<T>(channels, 13);
+    std::vector<const T*> rows(taps + step);
+    std::vector<int64_t> col(taps);
+    for (int64_t t = 0; t < taps + step; ++t) rows[t] = x.data() + t * in_w * channels;
+    for (int64_t t = 0; t < taps; ++t) col[t] = t - taps / 2;
+    const auto pair = kernels.row_pair(taps, taps, step);
+    for (const bool two : {false, true}) {
+      if (two && pair == nullptr) continue;
+      const int64_t begin = 1, end = out_w - 1;  // outputs 0 and out_w - 1 belong to someone else
+      Guarded<T> y0(out_w * channels), y1(out_w * channels);
+      const DepthwiseRows<T> job{rows.data(), taps, taps, col.data(), step, in_w, channels, weight.data(), bias.data(),
+                                 {y0.data(), y1.data()}, begin, end, channels, false, T(0), T(0)};
+      two ? pair(job) : kernels.row(job);
+      for (int64_t i = 0; i < (two ? 2 : 1); ++i) {
+        const Guarded<T>& y = i == 0 ? y0 : y1;
+        for (int64_t q = begin; q < end; ++q) {
+          for (int64_t c = 0; c < channels; ++c) {
+            Expected expected;
+            expected.add(bias[c]);
+            for (int64_t r = 0; r < taps; ++r) {
+              for (int64_t s = 0; s < taps; ++s) {
+                const int64_t from = q * step + col[s], tap = c / lanes * taps * taps + r * taps + s;
+                if (from < 0 || from >= in_w) continue;
+                expected.add(static_cast<double>(rows[i * step + r][from * channels + c]) *
+                             weight[tap * lanes + c % lanes]);
               }
-              CHECK(expected.holds(y[q * channels + c]));
             }
+            CHECK(expected.holds(y[q * channels + c]));
           }
-          CHECK(y.untouched(channels - 1) && y.untouched(end * channels) && y.guards_hold());
         }
+        CHECK(y.untouched(channels - 1) && y.untouched(end * channels) && y.guards_hold());
       }
     }
   }
@@ -257,10 +284,13 @@ template <class T>
 void test_kernels() {
   taps_panel_is_the_sum_over_taps(gemm_kernels<T>());
   taps_panel_lets_nan_through_a_clamp(gemm_kernels<T>());
+  planes_panel_is_the_sum_over_taps(gemm_kernels<T>());
   outer_panel_adds_the_sum_over_pixels(gemm_kernels<T>());
   dot_block_is_the_product(gemm_kernels<T>());
   transpose_and_pack_move_every_value(gemm_kernels<T>());
-  depthwise_rows_are_the_sum_over_taps(depthwise_kernels<T>());
+  for (const int64_t taps : {1, 2, 3, 5, 7}) {
+    for (const int64_t step : {1, 2}) depthwise_rows_are_the_sum_over_taps(depthwise_kernels<T>(), taps, step);
+  }
 }
 
 }  // namespace

@@ -84,9 +84,9 @@ struct Normal {
 NEOCOG_INLINE Normal<Vec<float>> normal(Vec<float> x) {
   using V = Vec<float>;
   // Phi(-t) e^(t*t/2) as a polynomial in (t - 4) / (t + 4), t <= 14.6; relative error below 2^-25.
-  constexpr float kScaledTail[] = {0.09441064219814185f,    -0.17039774142910638f,  0.12437919780616324f,
-                                   -0.07170673510976211f,   0.03086554850850852f,   -0.008497958225098665f,
-                                   0.0005023259437354471f,  0.0006577589966486046f, -0.00016748191115962784f,
+  constexpr float kScaledTail[] = {0.09441064219814185f,   -0.17039774142910638f,  0.12437919780616324f,
+                                   -0.07170673510976211f,  0.03086554850850852f,   -0.008497958225098665f,
+                                   0.0005023259437354471f, 0.0006577589966486046f, -0.00016748191115962784f,
                                    -6.508326202875267e-05f};
   const V zero = V::zero(), one = V::set1(1.0f), four = V::set1(4.0f), half = V::set1(-0.5f);
   const auto gone = gt(abs(x), V::set1(14.2f));  // beyond, tail and density vanish

@@ -57,7 +57,8 @@ double prelu_run_backward(const T* dy, const T* x, T slope, T* dx, int64_t n) {
   return total;
 }
 
-// At most kShareTerms rows and kShareColumns channels; the shares are summed in a buffer while rows stream past.
+// At most kShareTerms rows and kShareColumns channels; the shares are summed in a buffer while rows stream
+// past.
 constexpr int64_t kShareColumns = 1024;
 
 template <class T>
@@ -77,7 +78,8 @@ NEOCOG_INLINE void prelu_tile(const T* dy, const T* x, const T* weight, T* dx, d
     if (c < channels) {
       const int64_t n = channels - c;
       const V g = V::load_n(grad + c, n), at = V::load_n(row + c, n);
-      if (dx != nullptr) select(gt(at, V::zero()), g, V::load_n(weight + c, n) * g).store_n(dx + r * stride + c, n);
+      if (dx != nullptr)
+        select(gt(at, V::zero()), g, V::load_n(weight + c, n) * g).store_n(dx + r * stride + c, n);
       (V::load(sum + c) + prelu_share(g, at)).store(sum + c);
     }
   }

@@ -74,7 +74,8 @@ void long_rows_backward(const T* dy, const T* y, T* dx, int64_t rows, int64_t n)
   }
 }
 
-// Rows of at most kVectors vectors, held in registers: writing e and reading it back would wait for the stores.
+// Rows of at most kVectors vectors, held in registers: writing e and reading it back would wait for the
+// stores.
 template <int kVectors, class T>
 void short_rows(const T* x, T* y, int64_t rows, int64_t n) {
   using V = Vec<T>;
@@ -199,9 +200,11 @@ NEOCOG_INLINE void tile_columns(const T* x, T* y, int64_t n, int64_t stride, int
         (V::load(sum + c) + e).store(sum + c);
       });
     }
-    each_vector_of<T>(columns, [&](int64_t c, int64_t) { (V::load(total + c) + V::load(sum + c)).store(total + c); });
+    each_vector_of<T>(columns,
+                      [&](int64_t c, int64_t) { (V::load(total + c) + V::load(sum + c)).store(total + c); });
   }
-  each_vector_of<T>(columns, [&](int64_t c, int64_t) { (V::set1(T(1)) / V::load(total + c)).store(total + c); });
+  each_vector_of<T>(columns,
+                    [&](int64_t c, int64_t) { (V::set1(T(1)) / V::load(total + c)).store(total + c); });
   for (int64_t i = 0; i < n; ++i) {
     T* const row = y + i * stride;
     each_vector_of<T>(columns, [&](int64_t c, int64_t lanes) {
@@ -211,7 +214,8 @@ NEOCOG_INLINE void tile_columns(const T* x, T* y, int64_t n, int64_t stride, int
 }
 
 template <class T>
-NEOCOG_INLINE void tile_columns_backward(const T* dy, const T* y, T* dx, int64_t n, int64_t stride, int64_t columns) {
+NEOCOG_INLINE void tile_columns_backward(const T* dy, const T* y, T* dx, int64_t n, int64_t stride,
+                                         int64_t columns) {
   using V = Vec<T>;
   alignas(64) T sum[kTile], dot[kTile];
   each_vector_of<T>(columns, [&](int64_t c, int64_t) { V::zero().store(dot + c); });
@@ -223,7 +227,8 @@ NEOCOG_INLINE void tile_columns_backward(const T* dy, const T* y, T* dx, int64_t
         fma(load_some(dy + at, lanes), load_some(y + at, lanes), V::load(sum + c)).store(sum + c);
       });
     }
-    each_vector_of<T>(columns, [&](int64_t c, int64_t) { (V::load(dot + c) + V::load(sum + c)).store(dot + c); });
+    each_vector_of<T>(columns,
+                      [&](int64_t c, int64_t) { (V::load(dot + c) + V::load(sum + c)).store(dot + c); });
   }
   for (int64_t i = 0; i < n; ++i) {
     each_vector_of<T>(columns, [&](int64_t c, int64_t lanes) {
@@ -235,7 +240,8 @@ NEOCOG_INLINE void tile_columns_backward(const T* dy, const T* y, T* dx, int64_t
 
 template <class T>
 void softmax_columns(const T* x, T* y, int64_t n, int64_t stride, int64_t columns) {
-  for (int64_t c = 0; c < columns; c += kTile) tile_columns(x + c, y + c, n, stride, min64(kTile, columns - c));
+  for (int64_t c = 0; c < columns; c += kTile)
+    tile_columns(x + c, y + c, n, stride, min64(kTile, columns - c));
 }
 
 template <class T>

@@ -8,8 +8,8 @@ namespace {
 
 constexpr int64_t kChunk = 1 << 14;  // values one thread takes at a time, where lines are short
 
-// Columns of a chunk: whole cache lines, so that no two threads write to the same one; at most what the kernel
-// holds, and few enough for the second pass to find what the first has read in the second-level cache.
+// Columns of a chunk: whole cache lines, so that no two threads write to the same one; at most what the
+// kernel holds, and few enough for the second pass to find what the first has read in the second-level cache.
 constexpr int64_t kLine = 64, kMostColumns = 1 << 10, kMostValues = 1 << 16;
 
 // Calls rows(offset, rows) or columns(offset, columns) for chunks of the lines that cover the array.

@@ -20,14 +20,16 @@ namespace {
 
 // Elements that are worth a thread's while: a few microseconds of copying.
 constexpr int64_t kItem = 32768;
-// A tuple of the interleaving loops is at most this long, so that a tuple and its rows' lines stay in the first cache.
+// A tuple of the interleaving loops is at most this long, so that a tuple and its rows' lines stay in the
+// first cache.
 constexpr int64_t kMaxTuple = 16;
 // Shorter rows than this do not repay the set-up of a loop over them.
 constexpr int64_t kShortRow = 8;
 constexpr int64_t kMaxTable = 4096;
 constexpr int64_t kTransposeRows = 128;
 
-// Drops axes of size 1, sorts from the outermost axis of dst to the innermost, and merges what is contiguous on both sides.
+// Drops axes of size 1, sorts from the outermost axis of dst to the innermost, and merges what is contiguous
+// on both sides.
 void canonicalize(std::vector<CopyAxis>& axes) {
   std::erase_if(axes, [](const CopyAxis& axis) { return axis.size == 1; });
   std::sort(axes.begin(), axes.end(), [](const CopyAxis& a, const CopyAxis& b) { return a.dst > b.dst; });
@@ -78,11 +80,12 @@ class Odometer {
   int64_t index_[kMaxCopyAxes], src_ = 0, dst_ = 0;
 };
 
-// Calls block(src, dst, begin, end) for every position of the outer axes and every stretch [begin, end) of a loop over
-// `length` steps that move `width` elements each. A long loop is cut into stretches; a short one runs whole, and many
-// times in a row along the innermost of the outer axes.
+// Calls block(src, dst, begin, end) for every position of the outer axes and every stretch [begin, end) of a
+// loop over `length` steps that move `width` elements each. A long loop is cut into stretches; a short one
+// runs whole, and many times in a row along the innermost of the outer axes.
 template <class T, class Block>
-void for_blocks(std::vector<CopyAxis> outer, int64_t length, int64_t width, const T* src, T* dst, const Block& block) {
+void for_blocks(std::vector<CopyAxis> outer, int64_t length, int64_t width, const T* src, T* dst,
+                const Block& block) {
   const bool cut = outer.empty() || length * width >= kItem;
   const CopyAxis rows = cut ? CopyAxis{1, 0, 0} : take(outer, outer.size() - 1);
   const int64_t row_step = min64(rows.size, max64(1, kItem / (length * width)));
@@ -109,7 +112,8 @@ void for_blocks(std::vector<CopyAxis> outer, int64_t length, int64_t width, cons
   });
 }
 
-// Calls f(std::integral_constant<int, R>) with R the length of the tuple if a loop is built for it, and 0 otherwise.
+// Calls f(std::integral_constant<int, R>) with R the length of the tuple if a loop is built for it, and 0
+// otherwise.
 template <class F>
 void with_tuple(int64_t tuple, const F& f) {
   switch (tuple) {
@@ -122,7 +126,8 @@ void with_tuple(int64_t tuple, const F& f) {
 
 // R = 0: the length of the tuple is known at run time only.
 template <int R, class T>
-void interleave(const T* src, const int64_t* offset, int64_t tuple, int64_t begin, int64_t end, T* __restrict dst) {
+void interleave(const T* src, const int64_t* offset, int64_t tuple, int64_t begin, int64_t end,
+                T* __restrict dst) {
   if constexpr (R == 0) {
     for (int64_t k = 0; k < tuple; ++k) {
       for (int64_t u = begin; u < end; ++u) dst[u * tuple + k] = src[offset[k] + u];
@@ -139,7 +144,8 @@ void interleave(const T* src, const int64_t* offset, int64_t tuple, int64_t begi
 }
 
 template <int R, class T>
-void deinterleave(const T* __restrict src, const int64_t* offset, int64_t tuple, int64_t begin, int64_t end, T* dst) {
+void deinterleave(const T* __restrict src, const int64_t* offset, int64_t tuple, int64_t begin, int64_t end,
+                  T* dst) {
   if constexpr (R == 0) {
     for (int64_t k = 0; k < tuple; ++k) {
       for (int64_t u = begin; u < end; ++u) dst[offset[k] + u] = src[u * tuple + k];
@@ -194,7 +200,8 @@ std::vector<int64_t> tuple_offsets(const std::vector<CopyAxis>& axes, const Tupl
 std::vector<CopyAxis> without(const std::vector<CopyAxis>& axes, const Tuple& tuple, size_t loop) {
   std::vector<CopyAxis> rest;
   for (size_t i = 0; i < axes.size(); ++i) {
-    if (i != loop && std::find(tuple.axes.begin(), tuple.axes.end(), i) == tuple.axes.end()) rest.push_back(axes[i]);
+    if (i != loop && std::find(tuple.axes.begin(), tuple.axes.end(), i) == tuple.axes.end())
+      rest.push_back(axes[i]);
   }
   return rest;
 }
@@ -206,7 +213,8 @@ bool try_interleave(const std::vector<CopyAxis>& axes, const T* src, T* dst) {
   for (size_t i = 0; i < axes.size(); ++i) {
     const CopyAxis loop = axes[i];
     if (loop.src != 1 || loop.dst != tuple.size || loop.size < kShortRow) continue;
-    const std::vector<int64_t> offset = tuple_offsets(axes, tuple, [](const CopyAxis& axis) { return axis.src; });
+    const std::vector<int64_t> offset =
+        tuple_offsets(axes, tuple, [](const CopyAxis& axis) { return axis.src; });
     with_tuple(tuple.size, [&](auto length) {
       for_blocks(without(axes, tuple, i), loop.size, tuple.size, src, dst,
                  [&](const T* from, T* to, int64_t begin, int64_t end) {
@@ -225,7 +233,8 @@ bool try_deinterleave(const std::vector<CopyAxis>& axes, const T* src, T* dst) {
   for (size_t i = 0; i < axes.size(); ++i) {
     const CopyAxis loop = axes[i];
     if (loop.dst != 1 || loop.src != tuple.size || loop.size < kShortRow) continue;
-    const std::vector<int64_t> offset = tuple_offsets(axes, tuple, [](const CopyAxis& axis) { return axis.dst; });
+    const std::vector<int64_t> offset =
+        tuple_offsets(axes, tuple, [](const CopyAxis& axis) { return axis.dst; });
     with_tuple(tuple.size, [&](auto length) {
       for_blocks(without(axes, tuple, i), loop.size, tuple.size, src, dst,
                  [&](const T* from, T* to, int64_t begin, int64_t end) {
@@ -249,18 +258,21 @@ bool try_transpose(std::vector<CopyAxis> axes, const T* src, T* dst) {
     const auto turn = gemm_kernels<T>().transpose;
     // The longer axis is shared among the threads; the shorter one may be only a few blocks long.
     if (column.size >= row.size) {
-      for_blocks(axes, column.size, row.size, src, dst, [&](const T* from, T* to, int64_t begin, int64_t end) {
-        for (int64_t r = 0; r < row.size; r += kTransposeRows) {
-          turn(from + r * row.src + begin, row.src, to + r + begin * column.dst, column.dst,
-               min64(kTransposeRows, row.size - r), end - begin);
-        }
-      });
+      for_blocks(axes, column.size, row.size, src, dst,
+                 [&](const T* from, T* to, int64_t begin, int64_t end) {
+                   for (int64_t r = 0; r < row.size; r += kTransposeRows) {
+                     turn(from + r * row.src + begin, row.src, to + r + begin * column.dst, column.dst,
+                          min64(kTransposeRows, row.size - r), end - begin);
+                   }
+                 });
     } else {
-      for_blocks(axes, row.size, column.size, src, dst, [&](const T* from, T* to, int64_t begin, int64_t end) {
-        for (int64_t r = begin; r < end; r += kTransposeRows) {
-          turn(from + r * row.src, row.src, to + r, column.dst, min64(kTransposeRows, end - r), column.size);
-        }
-      });
+      for_blocks(axes, row.size, column.size, src, dst,
+                 [&](const T* from, T* to, int64_t begin, int64_t end) {
+                   for (int64_t r = begin; r < end; r += kTransposeRows) {
+                     turn(from + r * row.src, row.src, to + r, column.dst, min64(kTransposeRows, end - r),
+                          column.size);
+                   }
+                 });
     }
     return true;
   }
@@ -286,7 +298,8 @@ void copy_by_table(std::vector<CopyAxis> axes, const T* src, T* dst) {
     const size_t inner = table.size();
     table.reserve(inner * static_cast<size_t>(axis.size));
     for (int64_t j = 1; j < axis.size; ++j) {
-      for (size_t k = 0; k < inner; ++k) table.push_back({table[k].src + j * axis.src, table[k].dst + j * axis.dst});
+      for (size_t k = 0; k < inner; ++k)
+        table.push_back({table[k].src + j * axis.src, table[k].dst + j * axis.dst});
     }
   }
   const CopyAxis loop = axes.empty() ? CopyAxis{1, 0, 0} : take(axes, axes.size() - 1);
@@ -310,9 +323,11 @@ void copy_strided(std::vector<CopyAxis> axes, const T* src, T* dst) {
   canonicalize(axes);
   if (axes.empty()) {
     *dst = *src;
-  } else if (axes.back().src == 1 && axes.back().dst == 1 && (axes.back().size >= kShortRow || axes.size() == 1)) {
+  } else if (axes.back().src == 1 && axes.back().dst == 1 &&
+             (axes.back().size >= kShortRow || axes.size() == 1)) {
     copy_runs(std::move(axes), src, dst);
-  } else if (!try_interleave(axes, src, dst) && !try_deinterleave(axes, src, dst) && !try_transpose(axes, src, dst)) {
+  } else if (!try_interleave(axes, src, dst) && !try_deinterleave(axes, src, dst) &&
+             !try_transpose(axes, src, dst)) {
     copy_by_table(std::move(axes), src, dst);
   }
 }

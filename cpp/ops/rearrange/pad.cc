@@ -1,5 +1,5 @@
-// Padding by rows: a row of y is a stretch of one row of x between two edges. The gradient gathers, row of dx by row,
-// the rows of dy that were copied from it.
+// Padding by rows: a row of y is a stretch of one row of x between two edges. The gradient gathers, row of dx
+// by row, the rows of dy that were copied from it.
 #include <algorithm>
 #include <cstring>
 
@@ -34,7 +34,9 @@ struct PadPlan {
   int64_t run = 1;
 };
 
-bool padded(const PadAxis& axis) { return axis.lo != 0 || axis.hi != 0; }
+bool padded(const PadAxis& axis) {
+  return axis.lo != 0 || axis.hi != 0;
+}
 
 // Neighbouring axes that are not padded become one; those inside the innermost padded axis become its pixels.
 PadPlan plan_of(const std::vector<PadAxis>& axes) {
@@ -56,7 +58,8 @@ PadPlan plan_of(const std::vector<PadAxis>& axes) {
 // The stretch of output positions [first, last) that lie one to one on x, from input position `from` on.
 struct Middle {
   int64_t first, last, from;
-  explicit Middle(const PadAxis& axis) : first(max64(axis.lo, 0)), last(axis.out() - max64(axis.hi, 0)), from(axis.begin()) {
+  explicit Middle(const PadAxis& axis)
+      : first(max64(axis.lo, 0)), last(axis.out() - max64(axis.hi, 0)), from(axis.begin()) {
     last = max64(first, last);
     if (from >= axis.in || first >= axis.out()) first = last = from = 0;  // everything is edge
   }
@@ -164,7 +167,8 @@ void pad_forward(const std::vector<PadAxis>& axes, PadMode mode, T value, const 
 
 template <class T>
 void pad_backward(const std::vector<PadAxis>& axes, PadMode mode, const T* dy, T* dx) {
-  if (mode == PadMode::kConstant) {  // the gradient of a padding is a crop, and of a crop a padding with zeros
+  if (mode ==
+      PadMode::kConstant) {  // the gradient of a padding is a crop, and of a crop a padding with zeros
     std::vector<PadAxis> reversed;
     for (const PadAxis& axis : axes) reversed.push_back({axis.out(), -axis.lo, -axis.hi});
     return pad_forward<T>(reversed, mode, T{0}, dy, dx);
@@ -180,7 +184,8 @@ void pad_backward(const std::vector<PadAxis>& axes, PadMode mode, const T* dy, T
   for (size_t d = plan.outer.size(); d-- > 0; stride *= plan.outer[d].out()) {
     const PadAxis& axis = plan.outer[d];
     copies[d].resize(static_cast<size_t>(axis.in));
-    for (int64_t o = 0; o < axis.out(); ++o) copies[d][static_cast<size_t>(axis.source(o, mode))].push_back(o * stride);
+    for (int64_t o = 0; o < axis.out(); ++o)
+      copies[d][static_cast<size_t>(axis.source(o, mode))].push_back(o * stride);
     size_t longest = 1;
     for (const std::vector<int64_t>& list : copies[d]) longest = std::max(longest, list.size());
     most *= longest;
@@ -222,8 +227,8 @@ void pad_backward(const std::vector<PadAxis>& axes, PadMode mode, const T* dy, T
   });
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                   \
-  template void pad_forward<T>(const std::vector<PadAxis>&, PadMode, T, const T*, T*);          \
+#define NEOCOG_INSTANTIATE(T)                                                          \
+  template void pad_forward<T>(const std::vector<PadAxis>&, PadMode, T, const T*, T*); \
   template void pad_backward<T>(const std::vector<PadAxis>&, PadMode, const T*, T*);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

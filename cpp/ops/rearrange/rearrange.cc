@@ -14,7 +14,8 @@ namespace {
 // Elements that are worth a thread's while.
 constexpr int64_t kItem = 32768;
 
-// The axes of a pixel shuffle; `deep` has r*r times the channels of `wide`, `wide` r times the height and width.
+// The axes of a pixel shuffle; `deep` has r*r times the channels of `wide`, `wide` r times the height and
+// width.
 struct ShuffleAxis {
   int64_t size, deep, wide;
 };
@@ -33,13 +34,15 @@ std::vector<ShuffleAxis> shuffle_axes(const ArrayView<A>& deep, int64_t r, const
 }
 
 template <class A, class B>
-std::vector<CopyAxis> common_axes(const std::vector<int64_t>& size, const ArrayView<A>& from, const ArrayView<B>& to) {
+std::vector<CopyAxis> common_axes(const std::vector<int64_t>& size, const ArrayView<A>& from,
+                                  const ArrayView<B>& to) {
   std::vector<CopyAxis> axes;
   for (size_t d = 0; d < size.size(); ++d) axes.push_back({size[d], from.stride[d], to.stride[d]});
   return axes;
 }
 
-// A joined array as rows, each made of one run of every part, when the parts and the whole are dense in one order of axes.
+// A joined array as rows, each made of one run of every part, when the parts and the whole are dense in one
+// order of axes.
 struct JoinedRows {
   bool dense = false;
   int64_t rows = 1, width = 0;
@@ -75,7 +78,8 @@ JoinedRows joined_rows(const std::vector<ArrayView<A>>& parts, size_t along, con
     for (size_t d = 0; d < whole.size.size(); ++d) {
       // Strides outside the joined axis shrink with it, those inside are the same.
       const bool outside = whole.stride[d] > whole.stride[along];
-      if (part.size[d] > 1 && part.stride[d] != (outside ? whole.stride[d] / joined.width * run : whole.stride[d])) {
+      if (part.size[d] > 1 &&
+          part.stride[d] != (outside ? whole.stride[d] / joined.width * run : whole.stride[d])) {
         return joined;
       }
     }
@@ -85,7 +89,8 @@ JoinedRows joined_rows(const std::vector<ArrayView<A>>& parts, size_t along, con
   return joined;
 }
 
-// Calls move(part, offset in the part, offset in the whole, elements) for every stretch, in the order of the whole.
+// Calls move(part, offset in the part, offset in the whole, elements) for every stretch, in the order of the
+// whole.
 template <class Move>
 void for_stretches(const JoinedRows& joined, const Move& move) {
   const int64_t step = min64(joined.width, kItem), steps = ceil_div(joined.width, step);
@@ -96,7 +101,8 @@ void for_stretches(const JoinedRows& joined, const Move& move) {
       int64_t first = 0;
       for (size_t part = 0; part < joined.run.size(); first += joined.run[part++]) {
         const int64_t from = max64(begin, first), to = min64(end, first + joined.run[part]);
-        if (from < to) move(part, row * joined.run[part] + from - first, row * joined.width + from, to - from);
+        if (from < to)
+          move(part, row * joined.run[part] + from - first, row * joined.width + from, to - from);
       }
     }
   });
@@ -150,10 +156,10 @@ void pixel_unshuffle(const ArrayView<const T>& x, int64_t r, const ArrayView<T>&
   copy_strided<T>(axes, x.data, y.data);
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                                   \
-  template void concat_forward<T>(const std::vector<ArrayView<const T>>&, int64_t, const ArrayView<T>&);        \
-  template void concat_backward<T>(const ArrayView<const T>&, int64_t, const std::vector<ArrayView<T>>&);       \
-  template void pixel_shuffle<T>(const ArrayView<const T>&, int64_t, const ArrayView<T>&);                      \
+#define NEOCOG_INSTANTIATE(T)                                                                             \
+  template void concat_forward<T>(const std::vector<ArrayView<const T>>&, int64_t, const ArrayView<T>&);  \
+  template void concat_backward<T>(const ArrayView<const T>&, int64_t, const std::vector<ArrayView<T>>&); \
+  template void pixel_shuffle<T>(const ArrayView<const T>&, int64_t, const ArrayView<T>&);                \
   template void pixel_unshuffle<T>(const ArrayView<const T>&, int64_t, const ArrayView<T>&);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

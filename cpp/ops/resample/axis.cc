@@ -23,10 +23,12 @@ ResampleSample linear_sample(const ResampleAxis& axis, int64_t o, bool align_cor
   if (axis.out == axis.in) return {o, o, 0.0};
   double position;
   if (align_corners) {
-    const double step = axis.out > 1 ? static_cast<double>(axis.in - 1) / static_cast<double>(axis.out - 1) : 0.0;
+    const double step =
+        axis.out > 1 ? static_cast<double>(axis.in - 1) / static_cast<double>(axis.out - 1) : 0.0;
     position = step * static_cast<double>(o);
   } else {
-    const double step = axis.scale > 0 ? 1.0 / axis.scale : static_cast<double>(axis.in) / static_cast<double>(axis.out);
+    const double step =
+        axis.scale > 0 ? 1.0 / axis.scale : static_cast<double>(axis.in) / static_cast<double>(axis.out);
     position = std::max(step * (static_cast<double>(o) + 0.5) - 0.5, 0.0);
   }
   const int64_t index = std::min(static_cast<int64_t>(position), axis.in - 1);

@@ -1,8 +1,7 @@
 // Kernel bodies of resample.h, compiled once per instruction set; no include guard on purpose.
 // The including file has defined lookup, lookup_valid, gather and gather_valid for its registers.
-#include "ops/resample/resample.h"
-
 #include "core/window.h"
+#include "ops/resample/resample.h"
 
 namespace neocog::NEOCOG_ISA {
 namespace {
@@ -84,8 +83,8 @@ NEOCOG_INLINE void linear_row(const LaneTable<T>& table, const T* row, int64_t b
   }
 }
 
-// Every row of the result blends two rows of x, expanded to the block's columns. Following rows need the same two, or
-// one of them, so the last two stay in the workspace.
+// Every row of the result blends two rows of x, expanded to the block's columns. Following rows need the same
+// two, or one of them, so the last two stay in the workspace.
 template <class T>
 void linear_lanes(const ResampleBlock<T>& g, const PixelTable<T>& rows, const LaneTable<T>& columns) {
   T* y = g.y + g.row_begin * g.y_row + g.column_begin;
@@ -119,7 +118,8 @@ void linear_lanes_shrink(const ResampleBlock<T>& g, const PixelTable<T>& rows, c
     const V upper_weight = V::set1(rows.weight0[o]), lower_weight = V::set1(rows.weight1[o]);
     T* const y = g.y + o * g.y_row;
     for (int64_t c = g.column_begin; c < g.column_end; c += V::lanes) {
-      const V blended = fma(linear_group(columns, lower, c), lower_weight, linear_group(columns, upper, c) * upper_weight);
+      const V blended =
+          fma(linear_group(columns, lower, c), lower_weight, linear_group(columns, upper, c) * upper_weight);
       store_some(blended, y + c, min64(V::lanes, g.column_end - c));
     }
   }
@@ -142,9 +142,10 @@ void linear_pixels(const ResampleBlock<T>& g, const PixelTable<T>& rows, const P
       }
       const V left_weight = V::set1(columns.weight0[c]), right_weight = V::set1(columns.weight1[c]);
       for_vectors<T>(g.run, [&](int64_t i, int64_t some) {
-        const V top = fma(load_some(upper + right + i, some), right_weight, load_some(upper + left + i, some) * left_weight);
-        const V bottom =
-            fma(load_some(lower + right + i, some), right_weight, load_some(lower + left + i, some) * left_weight);
+        const V top = fma(load_some(upper + right + i, some), right_weight,
+                          load_some(upper + left + i, some) * left_weight);
+        const V bottom = fma(load_some(lower + right + i, some), right_weight,
+                             load_some(lower + left + i, some) * left_weight);
         store_some(fma(bottom, lower_weight, top * upper_weight), y + i, some);
       });
     }
@@ -185,7 +186,8 @@ void nearest_pixels(const ResampleBlock<T>& g, const PixelTable<T>& rows, const 
   });
 }
 
-// out[j] = sum over the copies k in [begin, end) of weight[k] * data[(index[k] - origin) * stride + j], j < n.
+// out[j] = sum over the copies k in [begin, end) of weight[k] * data[(index[k] - origin) * stride + j], j <
+// n.
 template <class T>
 NEOCOG_INLINE void gather_copies(const PixelCopies<T>& copies, int64_t begin, int64_t end, const T* data,
                                  int64_t origin, int64_t stride, int64_t n, T* out) {
@@ -209,14 +211,15 @@ NEOCOG_INLINE void gather_copies(const PixelCopies<T>& copies, int64_t begin, in
     const int64_t some = min64(V::lanes, n - j);
     V sum = V::zero();
     for (int64_t k = begin; k < end; ++k) {
-      sum = fma(load_some(data + (copies.index[k] - origin) * stride + j, some), V::set1(copies.weight[k]), sum);
+      sum = fma(load_some(data + (copies.index[k] - origin) * stride + j, some), V::set1(copies.weight[k]),
+                sum);
     }
     store_some(sum, out + j, some);
   }
 }
 
-// Calls reduce(row of dy, row of dx) for every row of dx, where the row of dy is the sum of those that were copied
-// from it; its stretch [dy_begin, dy_end) stands at `first` of the workspace.
+// Calls reduce(row of dy, row of dx) for every row of dx, where the row of dy is the sum of those that were
+// copied from it; its stretch [dy_begin, dy_end) stands at `first` of the workspace.
 template <class T, class Reduce>
 NEOCOG_INLINE void backward_rows(const ResampleBlock<T>& g, const PixelCopies<T>& rows, int64_t dy_begin,
                                  int64_t dy_end, int64_t first, Reduce reduce) {

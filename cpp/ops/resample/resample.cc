@@ -35,13 +35,15 @@ Planes planes_of(const ResampleGeometry& g, bool channels_last, const ResampleKe
   return {g.batch, g.channels, few && narrow};
 }
 
-// How the result's planes are cut: blocks of rows by columns, or several whole planes at once where they are small.
+// How the result's planes are cut: blocks of rows by columns, or several whole planes at once where they are
+// small.
 struct Cut {
   int64_t rows, columns;              // of a block
   int64_t row_blocks, column_blocks;  // of a plane
   int64_t planes, plane_blocks;       // planes to an item, and items of planes
 
-  Cut(int64_t height, int64_t width, int64_t count, int64_t unit_columns, int64_t unit_elements, int64_t item) {
+  Cut(int64_t height, int64_t width, int64_t count, int64_t unit_columns, int64_t unit_elements,
+      int64_t item) {
     columns = min64(width, unit_columns);
     column_blocks = ceil_div(width, columns);
     const int64_t elements = columns * unit_elements;
@@ -55,8 +57,8 @@ struct Cut {
 
 // Calls body(block of one plane, thread) for all blocks; `block` says what is the same for all planes.
 template <class T, class Body>
-void for_blocks(const Cut& cut, const ResampleBlock<T>& whole, int64_t count, int64_t x_plane, int64_t y_plane,
-                const Body& body) {
+void for_blocks(const Cut& cut, const ResampleBlock<T>& whole, int64_t count, int64_t x_plane,
+                int64_t y_plane, const Body& body) {
   parallel_for(cut.items(), [&](int64_t item, int thread) {
     ResampleBlock<T> block = whole;
     const int64_t column = item % cut.column_blocks, row = item / cut.column_blocks % cut.row_blocks;
@@ -98,10 +100,11 @@ void resample_forward(const ResampleGeometry& g, Image<const T> x, Image<T> y) {
 
   const ResampleBlock<T> whole{x.data, x_row, y.data, y_row, 0, g.h.out, 0, width, unit, g.planar, nullptr};
   const auto run_blocks = [&](auto kernel, const auto& table) {
-    for_blocks(cut, whole, planes.count, g.h.in * x_row, g.h.out * y_row, [&](ResampleBlock<T>& block, int thread) {
-      block.workspace = workspaces[static_cast<size_t>(thread)];
-      kernel(block, rows.view(), table);
-    });
+    for_blocks(cut, whole, planes.count, g.h.in * x_row, g.h.out * y_row,
+               [&](ResampleBlock<T>& block, int thread) {
+                 block.workspace = workspaces[static_cast<size_t>(thread)];
+                 kernel(block, rows.view(), table);
+               });
   };
   if (planes.lanes) {
     const LaneTableOf<T> table(column_samples, g.w.in, run, kernels);
@@ -145,13 +148,15 @@ void resample_backward(const ResampleGeometry& g, Image<const T> dy, Image<T> dx
   std::vector<T*> workspaces;
   for (int t = 0; t < threads; ++t) workspaces.push_back(scratch.take<T>(workspace));
 
-  const ResampleBlock<T> whole{dy.data, dy_row, dx.data, dx_row, 0, g.h.in, 0, width, unit, g.planar, nullptr};
+  const ResampleBlock<T> whole{dy.data, dy_row, dx.data, dx_row,   0,      g.h.in,
+                               0,       width,  unit,    g.planar, nullptr};
   const auto run_blocks = [&](auto kernel, const auto& table) {
-    for_blocks(cut, whole, planes.count, g.h.out * dy_row, g.h.in * dx_row, [&](ResampleBlock<T>& block, int thread) {
-      block.workspace = workspaces[static_cast<size_t>(thread)];
-      const auto range = readers(block.column_begin, block.column_end);
-      kernel(block, rows.view(), table, range.begin, range.end);
-    });
+    for_blocks(cut, whole, planes.count, g.h.out * dy_row, g.h.in * dx_row,
+               [&](ResampleBlock<T>& block, int thread) {
+                 block.workspace = workspaces[static_cast<size_t>(thread)];
+                 const auto range = readers(block.column_begin, block.column_end);
+                 kernel(block, rows.view(), table, range.begin, range.end);
+               });
   };
   if (planes.lanes) {
     const LaneCopiesOf<T> table(columns.view(), g.w.in, g.w.out, run, kernels);
@@ -161,8 +166,8 @@ void resample_backward(const ResampleGeometry& g, Image<const T> dy, Image<T> dx
   }
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                            \
-  template void resample_forward<T>(const ResampleGeometry&, Image<const T>, Image<T>);  \
+#define NEOCOG_INSTANTIATE(T)                                                           \
+  template void resample_forward<T>(const ResampleGeometry&, Image<const T>, Image<T>); \
   template void resample_backward<T>(const ResampleGeometry&, Image<const T>, Image<T>);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

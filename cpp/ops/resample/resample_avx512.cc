@@ -7,7 +7,9 @@ namespace {
 NEOCOG_INLINE Vec<float> lookup(Vec<float> v, const int32_t* index) {
   return {_mm512_permutexvar_ps(_mm512_loadu_si512(index), v.v)};
 }
-NEOCOG_INLINE __mmask16 not_negative(__m512i index) { return _mm512_cmpge_epi32_mask(index, _mm512_setzero_si512()); }
+NEOCOG_INLINE __mmask16 not_negative(__m512i index) {
+  return _mm512_cmpge_epi32_mask(index, _mm512_setzero_si512());
+}
 NEOCOG_INLINE Vec<float> lookup_valid(Vec<float> low, Vec<float> high, const int32_t* index) {
   const __m512i at = _mm512_loadu_si512(index);
   return {_mm512_maskz_permutex2var_ps(not_negative(at), low.v, at, high.v)};

@@ -3,8 +3,8 @@
 namespace neocog::scalar {
 namespace {
 
-// The contract of these four, the same in every ISA: lane i of the result is lane index[i] of a register or of two in a
-// row, or p[index[i]]; and 0 where index[i] is negative, if the name says "valid".
+// The contract of these four, the same in every ISA: lane i of the result is lane index[i] of a register or
+// of two in a row, or p[index[i]]; and 0 where index[i] is negative, if the name says "valid".
 template <class T>
 NEOCOG_INLINE Vec<T> lookup(Vec<T> v, const int32_t* index) {
   Vec<T> r = Vec<T>::zero();

@@ -7,7 +7,8 @@
 namespace neocog {
 namespace {
 
-// The registers that hold inputs `lowest` to `highest` of a row of n; lanes = 0: they are not to be looked up.
+// The registers that hold inputs `lowest` to `highest` of a row of n; lanes = 0: they are not to be looked
+// up.
 Window window_of(int64_t lowest, int64_t highest, int64_t n, int64_t lanes) {
   for (const int registers : {1, 2}) {
     // A window that ends with the row is loaded whole; only rows shorter than it are loaded in part.
@@ -33,7 +34,8 @@ template <class T>
 LaneTableOf<T>::LaneTableOf(const std::vector<ResampleSample>& samples, int64_t in, int64_t run,
                             const ResampleKernels<T>& kernels)
     : in_(in * run) {
-  const int64_t lanes = kernels.lanes, out = static_cast<int64_t>(samples.size()) * run, padded = round_up(out, lanes);
+  const int64_t lanes = kernels.lanes, out = static_cast<int64_t>(samples.size()) * run,
+                padded = round_up(out, lanes);
   for (int64_t o = 0; o < padded; ++o) {
     // The last group is filled up with a copy of the last output, which fits any window that output fits.
     const int64_t element = min64(o, out - 1);
@@ -89,7 +91,8 @@ template <class T>
 typename PixelCopiesOf<T>::Range PixelCopiesOf<T>::readers(int64_t begin, int64_t end) const {
   const int64_t low = first_[static_cast<size_t>(begin)], high = first_[static_cast<size_t>(end)];
   if (low == high) return {0, 0};
-  // Positions do not decrease with the output, so the first input's first reader and the last one's last bound them.
+  // Positions do not decrease with the output, so the first input's first reader and the last one's last
+  // bound them.
   return {index_[static_cast<size_t>(low)], index_[static_cast<size_t>(high - 1)] + 1};
 }
 
@@ -101,7 +104,8 @@ LaneCopiesOf<T>::LaneCopiesOf(const PixelCopies<T>& copies, int64_t in, int64_t 
   for (int64_t begin = 0; begin < elements; begin += lanes) {
     const int64_t end = min64(elements, begin + lanes);
     int64_t taps = 0;
-    for (int64_t e = begin; e < end; ++e) taps = max64(taps, copies.first[e / run + 1] - copies.first[e / run]);
+    for (int64_t e = begin; e < end; ++e)
+      taps = max64(taps, copies.first[e / run + 1] - copies.first[e / run]);
     for (int64_t k = 0; k < taps; ++k) {
       const size_t tap = index_.size();
       int64_t lowest = out_, highest = 0;
@@ -125,10 +129,10 @@ LaneCopiesOf<T>::LaneCopiesOf(const PixelCopies<T>& copies, int64_t in, int64_t 
   }
 }
 
-#define NEOCOG_INSTANTIATE(T)       \
-  template class PixelTableOf<T>;   \
-  template class LaneTableOf<T>;    \
-  template class PixelCopiesOf<T>;  \
+#define NEOCOG_INSTANTIATE(T)      \
+  template class PixelTableOf<T>;  \
+  template class LaneTableOf<T>;   \
+  template class PixelCopiesOf<T>; \
   template class LaneCopiesOf<T>;
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

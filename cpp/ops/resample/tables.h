@@ -23,7 +23,8 @@ class PixelTableOf {
 template <class T>
 class LaneTableOf {
  public:
-  LaneTableOf(const std::vector<ResampleSample>& samples, int64_t in, int64_t run, const ResampleKernels<T>& kernels);
+  LaneTableOf(const std::vector<ResampleSample>& samples, int64_t in, int64_t run,
+              const ResampleKernels<T>& kernels);
   LaneTable<T> view() const {
     return {in_, index0_.data(), index1_.data(), weight0_.data(), weight1_.data(), window_.data()};
   }
@@ -55,7 +56,8 @@ template <class T>
 class LaneCopiesOf {
  public:
   // From `out` pixels of `run` elements back to `in` of them.
-  LaneCopiesOf(const PixelCopies<T>& copies, int64_t in, int64_t out, int64_t run, const ResampleKernels<T>& kernels);
+  LaneCopiesOf(const PixelCopies<T>& copies, int64_t in, int64_t out, int64_t run,
+               const ResampleKernels<T>& kernels);
   LaneCopies<T> view() const { return {out_, first_.data(), index_.data(), weight_.data(), window_.data()}; }
 
  private:

@@ -10,7 +10,8 @@ import numpy as np
 from neocog import _core
 from neocog._activations import activation_code
 from neocog._arrays import Array, as_array
-from neocog._checks import one_of, output_mask
+from neocog._checks import one_of
+from neocog._checks import output_mask as checked_mask
 
 __all__ = ["batch_norm", "batch_norm_backward"]
 
@@ -34,8 +35,8 @@ def batch_norm(
     .. math:: y = f\Big(\frac{x - mean_c}{\sqrt{var_c + eps}}\; weight_c + bias_c\Big)
 
     Args:
-        x: Shape (N, C, ...) of rank 2 or more, float32 or float64; with "NHWC" the channels are the last axis.
-            Dense arrays with channels first or last in memory are read in place, others are copied.
+        x: Shape (N, C, ...) of rank 2 or more, float32 or float64; with "NHWC" the channels are the last
+            axis. Dense arrays with channels first or last in memory are read in place, others are copied.
         weight, bias: Per channel, shape (C,); None is one and zero.
         mean, var: Statistics to normalise with, shape (C,), for training=False (usually running averages).
         training: Normalise with the batch's own mean and (biased) variance over all axes but the channels.
@@ -44,29 +45,30 @@ def batch_norm(
         data_format: "NCHW" (also "NC", "NCL", "NCDHW"): channels are axis 1, at any rank; "NHWC" (also "NLC",
             "NDHWC"): channels are the last axis.
     Returns:
-        y, a new array of x's shape, dtype and memory layout; with training=True (y, batch_mean, batch_var), the
-        statistics in shape (C,). Of an empty batch they are NaN. PyTorch's running variance is fed with
+        y, a new array of x's shape, dtype and memory layout; with training=True (y, batch_mean, batch_var),
+        the statistics in shape (C,). Of an empty batch they are NaN. PyTorch's running variance is fed with
         batch_var * n / (n - 1), n values per channel.
     Raises:
         TypeError: An array is not float32 or float64, or the dtypes differ.
-        ValueError: A shape, rank or eps is wrong; mean and var are missing, or given in training; one value per
-            channel in training.
+        ValueError: A shape, rank or eps is wrong; mean and var are missing, or given in training; one value
+            per channel in training.
     Accuracy: batch_var: relative error <= 80 * eps of the dtype, however large the mean; batch_mean:
-        <= eps * |mean| + 80 * eps * std. y: |error| <= 4 * eps * (|(x - mean) / std * weight| + |bias|) for the exact
-        statistics, plus their error in training. The same bits for any number of threads.
+        <= eps * |mean| + 80 * eps * std. y: |error| <= 4 * eps * (|(x - mean) / std * weight| + |bias|) for
+        exact statistics, plus their error in training. The same bits for any number of threads.
     Source: Ioffe & Szegedy, "Batch normalization", 2015, https://arxiv.org/abs/1502.03167
     """
     code, alpha = activation_code(activation)
     values = _values("x", x, data_format)
     array = values.array
     dtype, channels = array.dtype, array.shape[1]
-    scale, shift = _vector("weight", weight, dtype, channels), _vector("bias", bias, dtype, channels)
+    scale = None if weight is None else _vector("weight", weight, dtype, channels)
+    shift = None if bias is None else _vector("bias", bias, dtype, channels)
     epsilon = _epsilon(eps, training)
     if not training:
         if mean is None or var is None:
             raise ValueError(
-                f"`{'mean' if mean is None else 'var'}` is None; training=False needs `mean` and `var` of shape "
-                f"({channels},); pass the running statistics, or training=True to use the batch's."
+                f"`{'mean' if mean is None else 'var'}` is None; training=False needs `mean` and `var` of "
+                f"shape ({channels},); pass the running statistics, or training=True to use the batch's."
             )
         means, variances = _vector("mean", mean, dtype, channels), _vector("var", var, dtype, channels)
         y = _core.batch_norm_inference(
@@ -79,8 +81,8 @@ def batch_norm(
         )
     if array.shape[0] * array.shape[3] == 1:
         raise ValueError(
-            f"`x` has shape {np.shape(x)}, one value per channel, whose variance is 0; training=True needs more: "
-            "use a larger batch, or training=False with running statistics."
+            f"`x` has shape {values.given}, one value per channel, whose variance is 0; training=True needs "
+            "more: use a larger batch, or training=False with running statistics."
         )
     y, batch_mean, batch_var = _core.batch_norm_training(
         array, scale, shift, epsilon, code, alpha, values.channels_last
@@ -119,23 +121,24 @@ def batch_norm_backward(
         (grad_x, grad_weight, grad_bias): x's shape, dtype and memory layout, (C,) and (C,).
     Raises:
         TypeError, ValueError: As `batch_norm`; also where `grad_y` does not have the shape of x.
-    Accuracy: grad_weight, grad_bias: |error| <= 80 * eps * sum |terms|, summed in an order that does not depend on
-        the number of threads. grad_x: <= 8 * eps * |weight / std| * (|dy| + (sum |dy| + |u| sum |dy * u|) * 10 / n).
+    Accuracy: grad_weight, grad_bias: |error| <= 80 * eps * sum |terms|, summed in an order that does not
+        depend on the number of threads. grad_x: |error| <= 8 * eps * |weight / std| * (|dy| + 10 * m); m is
+        the mean of |dy| over the channel plus |u| times that of |dy * u|.
     """
-    wanted = _mask(output_mask)
+    wanted = checked_mask(output_mask, 3)
     values = _values("x", x, data_format)
     array = values.array
     dtype, channels = array.dtype, array.shape[1]
     grad = _values("grad_y", grad_y, data_format, dtype, values.channels_last)
     if grad.shape != values.shape:
-        raise ValueError(f"`grad_y` has shape {np.shape(grad_y)}, `x` {np.shape(x)}; they must be the same.")
-    scale = _vector("weight", weight, dtype, channels)
-    means, variances = _vector("mean", mean, dtype, channels), _vector("var", var, dtype, channels)
-    if means is None or variances is None:
+        raise ValueError(f"`grad_y` has shape {grad.given}, `x` {values.given}; they must be the same.")
+    if mean is None or var is None:
         raise ValueError(
-            f"`{'mean' if means is None else 'var'}` is None; pass the statistics that the forward pass used, shape "
-            f"({channels},)."
+            f"`{'mean' if mean is None else 'var'}` is None; pass the statistics that the forward pass used, "
+            f"shape ({channels},)."
         )
+    scale = None if weight is None else _vector("weight", weight, dtype, channels)
+    means, variances = _vector("mean", mean, dtype, channels), _vector("var", var, dtype, channels)
     grad_x, grad_weight, grad_bias = _core.batch_norm_backward(
         grad.array,
         array,
@@ -156,6 +159,7 @@ class _Values(NamedTuple):
     array: Array
     channels_last: bool  # in memory
     shape: tuple[int, ...]  # (N, C, ...)
+    given: tuple[int, ...]  # in the caller's order
     last_format: bool  # the caller's channel axis is the last
 
     def restore(self, y: Array) -> Array:
@@ -174,13 +178,13 @@ def _values(
     dtype: np.dtype[Any] | None = None,
     channels_last: bool | None = None,
 ) -> _Values:
-    """View an argument as (N, C, 1, pixels); it is copied only if it is dense in neither layout, or not in the given one."""
+    """View an argument as (N, C, 1, pixels); copied if dense in neither layout, or not in the given one."""
     last_format = one_of("data_format", data_format, _FIRST + _LAST) in _LAST
     array = as_array(name, value, dtype)
     if array.ndim < 2:
         raise ValueError(
-            f"`{name}` has {array.ndim} axes, shape {array.shape}; it must have 2 or more: (N, C, ...), or (N, ..., C) "
-            'with data_format="NHWC".'
+            f"`{name}` has {array.ndim} axes, shape {array.shape}; it must have 2 or more: (N, C, ...), or "
+            '(N, ..., C) with data_format="NHWC".'
         )
     first = _channels_first(array) if last_format else array
     last = _channels_last(first)
@@ -198,25 +202,27 @@ def _values(
     pixels = math.prod(spatial)
     if channels_last:
         rows = np.ascontiguousarray(last).reshape(batch, 1, pixels, channels)
-        return _Values(rows.transpose(0, 3, 1, 2), True, first.shape, last_format)
+        return _Values(rows.transpose(0, 3, 1, 2), True, first.shape, array.shape, last_format)
     planes = np.ascontiguousarray(first).reshape(batch, channels, 1, pixels)
-    return _Values(planes, False, first.shape, last_format)
+    return _Values(planes, False, first.shape, array.shape, last_format)
 
 
 def _channels_first(array: Array) -> Array:
-    return array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
+    moved: Array = array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
+    return moved
 
 
 def _channels_last(array: Array) -> Array:
-    return array.transpose(0, *range(2, array.ndim), 1)
+    moved: Array = array.transpose(0, *range(2, array.ndim), 1)
+    return moved
 
 
-def _vector(name: str, value: Any, dtype: np.dtype[Any], channels: int) -> Array | None:
-    if value is None:
-        return None
+def _vector(name: str, value: Any, dtype: np.dtype[Any], channels: int) -> Array:
     array = as_array(name, value, dtype)
     if array.shape != (channels,):
-        raise ValueError(f"`{name}` has shape {array.shape}; it must be ({channels},), one value per channel of `x`.")
+        raise ValueError(
+            f"`{name}` has shape {array.shape}; it must be ({channels},), one value per channel of `x`."
+        )
     return np.ascontiguousarray(array)
 
 
@@ -228,7 +234,3 @@ def _epsilon(eps: Any, training: bool) -> float:
     if not (epsilon > 0 or (epsilon == 0 and not training)) or math.isinf(epsilon):
         raise ValueError(f"`eps` is {epsilon}; it must be positive and finite, or 0 with training=False.")
     return epsilon
-
-
-def _mask(value: Any) -> tuple[bool, ...]:
-    return output_mask(value, 3)  # the argument of batch_norm_backward has the same name

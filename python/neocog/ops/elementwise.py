@@ -1,9 +1,8 @@
 """Activations, softmax and sums, forward and backward.
 
-All take any shape in float32 or float64 and any dense order of the axes in memory, which the result keeps; other
-arrays are copied. NaN and infinity propagate as in PyTorch. An array of another dtype is a TypeError, shapes or dtypes
-that differ within a call a ValueError and a TypeError. `eps` is that of the dtype; float32 kernels use polynomials and
-float64 the C library. Bounds hold where the exact value is a normal number; below that errors stay under 1e-42.
+Any dense order of the axes in memory is read in place and kept by the result; other arrays are copied. NaN
+and infinity propagate as in PyTorch. `eps` is that of the dtype; float32 kernels use polynomials, float64 the
+C library. Bounds hold where the exact value is a normal number; below that errors stay under 1e-42.
 """
 
 from __future__ import annotations
@@ -14,11 +13,13 @@ from typing import Any
 from neocog import _core
 from neocog._activations import ACTIVATIONS as ACTIVATIONS
 from neocog._activations import activation_code
-from neocog._arrays import Array, as_array
-from neocog._checks import one_of, output_mask
-from neocog._dense import Dense, dense, dense_like, row_major
+from neocog._arrays import Array
+from neocog._checks import one_of
+from neocog._dense import dense, dense_like
 from neocog.ops.add import add as add
 from neocog.ops.add import add_backward as add_backward
+from neocog.ops.prelu import prelu as prelu
+from neocog.ops.prelu import prelu_backward as prelu_backward
 from neocog.ops.softmax import softmax as softmax
 from neocog.ops.softmax import softmax_backward as softmax_backward
 
@@ -80,9 +81,9 @@ def relu(x: Any) -> Array:
     Args:
         x: Any shape, float32 or float64.
     Returns:
-        A new array of x's shape, dtype and memory layout; as all functions here.
+        A new array of x's shape, dtype and memory layout.
     Raises:
-        TypeError: `x` is not a float32 or float64 array; as all functions here.
+        TypeError: `x` is not a float32 or float64 array.
     Accuracy: Exact.
     """
     return _forward("relu", x)
@@ -92,87 +93,87 @@ def relu_backward(grad_y: Any, x: Any) -> Array:
     """grad_y where x > 0 (or is NaN), 0 elsewhere.
 
     Args:
-        grad_y: Gradient of the loss for the result, shape of x; as all functions here.
+        grad_y: Gradient of the loss for the result, shape of x.
         x: What the forward pass was given.
     Returns:
-        grad_x, a new array of x's shape, dtype and memory layout; as all functions here.
+        grad_x, a new array of x's shape, dtype and memory layout.
     Raises:
-        TypeError: A dtype is wrong or differs from the other; as all functions here.
-        ValueError: Shapes differ; as all functions here.
+        TypeError, ValueError: Dtypes are wrong or differ, or shapes differ.
     Accuracy: Exact.
     """
     return _backward("relu", grad_y, x)
 
 
 def relu6(x: Any) -> Array:
-    """min(max(x, 0), 6). Accuracy: Exact.
+    """min(max(x, 0), 6).
 
+    Args:
+        x: Any shape, float32 or float64.
+    Returns:
+        A new array of x's shape, dtype and memory layout.
+    Raises:
+        TypeError: `x` is not a float32 or float64 array.
+    Accuracy: Exact.
     Source: Howard et al., "MobileNets", 2017, https://arxiv.org/abs/1704.04861
     """
     return _forward("relu6", x)
 
 
 def relu6_backward(grad_y: Any, x: Any) -> Array:
-    """grad_y where 0 < x < 6, 0 elsewhere. Accuracy: Exact."""
+    """grad_y where 0 < x < 6, 0 elsewhere.
+
+    Args:
+        grad_y: Gradient of the loss for the result, shape of x.
+        x: What the forward pass was given.
+    Returns:
+        grad_x, a new array of x's shape, dtype and memory layout.
+    Raises:
+        TypeError, ValueError: Dtypes are wrong or differ, or shapes differ.
+    Accuracy: Exact.
+    """
     return _backward("relu6", grad_y, x)
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Array:
     """x where x > 0, negative_slope * x elsewhere.
 
-    Accuracy: Correctly rounded, with the slope rounded to x's dtype.
+    Args:
+        x: Any shape, float32 or float64.
+        negative_slope: A number.
+    Returns:
+        A new array of x's shape, dtype and memory layout.
+    Raises:
+        TypeError: `x` is not a float32 or float64 array.
+    Accuracy: Correctly rounded, the slope being rounded to x's dtype.
     """
     return _forward("leaky_relu", x, _number("negative_slope", negative_slope))
 
 
 def leaky_relu_backward(grad_y: Any, x: Any, negative_slope: float = 0.01) -> Array:
-    """grad_y where x > 0, negative_slope * grad_y elsewhere. Accuracy: As `leaky_relu`."""
-    return _backward("leaky_relu", grad_y, x, _number("negative_slope", negative_slope))
-
-
-def prelu(x: Any, weight: Any) -> Array:
-    """x where x > 0, weight * x elsewhere, with one slope per channel or one for all.
-
-    Args:
-        x: Shape (N, C, ...) or any other with a single slope.
-        weight: Slopes, shape (C,), (1,) or ().
-    Raises:
-        ValueError: `weight` has neither one value nor C.
-    Accuracy: Correctly rounded.
-    Source: He et al., "Delving deep into rectifiers", 2015, https://arxiv.org/abs/1502.01852
-    """
-    array = dense("x", x)
-    slopes, axis = _slopes(array, weight)
-    return array.restore(_core.prelu_forward(array.array, slopes, axis))
-
-
-def prelu_backward(
-    grad_y: Any, x: Any, weight: Any, *, output_mask: tuple[bool, bool] = (True, True)
-) -> tuple[Array | None, Array | None]:
-    """Gradients of `prelu` for x and weight.
+    """grad_y where x > 0, negative_slope * grad_y elsewhere.
 
     Args:
         grad_y: Gradient of the loss for the result, shape of x.
-        x, weight: What the forward pass was given.
-        output_mask: Which gradients are wanted; the others are None and cost nothing.
+        x, negative_slope: What the forward pass was given.
     Returns:
-        (grad_x, grad_weight) in the shapes of x and weight.
+        grad_x, a new array of x's shape, dtype and memory layout.
     Raises:
-        TypeError, ValueError: As `prelu`; also where shapes differ.
-    Accuracy: grad_x correctly rounded; grad_weight |error| <= 80 * eps * sum |grad_y * x|, summed in an order that
-        does not depend on the number of threads.
+        TypeError, ValueError: Dtypes are wrong or differ, or shapes differ.
+    Accuracy: As `leaky_relu`.
     """
-    wanted = _mask(output_mask)
-    array = dense("x", x)
-    slopes, axis = _slopes(array, weight)
-    grad = dense_like("grad_y", grad_y, "x", array)
-    grad_x, grad_weight = _core.prelu_backward(grad, array.array, slopes, axis, *wanted)
-    return None if grad_x is None else array.restore(grad_x), grad_weight
+    return _backward("leaky_relu", grad_y, x, _number("negative_slope", negative_slope))
 
 
 def elu(x: Any, alpha: float = 1.0) -> Array:
     """x where x > 0, alpha * (e^x - 1) elsewhere.
 
+    Args:
+        x: Any shape, float32 or float64.
+        alpha: A number.
+    Returns:
+        A new array of x's shape, dtype and memory layout.
+    Raises:
+        TypeError: `x` is not a float32 or float64 array.
     Accuracy: |error| <= 3 * eps * |y|.
     Source: Clevert et al., 2015, https://arxiv.org/abs/1511.07289
     """
@@ -180,7 +181,17 @@ def elu(x: Any, alpha: float = 1.0) -> Array:
 
 
 def elu_backward(grad_y: Any, x: Any, alpha: float = 1.0) -> Array:
-    """grad_y where x > 0, grad_y * alpha * e^x elsewhere. Accuracy: |error| <= 3 * eps * |grad_x|."""
+    """grad_y where x > 0, grad_y * alpha * e^x elsewhere.
+
+    Args:
+        grad_y: Gradient of the loss for the result, shape of x.
+        x, alpha: What the forward pass was given.
+    Returns:
+        grad_x, a new array of x's shape, dtype and memory layout.
+    Raises:
+        TypeError, ValueError: Dtypes are wrong or differ, or shapes differ.
+    Accuracy: |error| <= 3 * eps * |grad_x|.
+    """
     return _backward("elu", grad_y, x, _number("alpha", alpha))
 
 
@@ -190,20 +201,29 @@ def gelu(x: Any, approximate: str = "none") -> Array:
     Args:
         x: Any shape, float32 or float64.
         approximate: "none", or "tanh": x * (1 + tanh(sqrt(2/pi) * (x + 0.044715 * x^3))) / 2.
+    Returns:
+        A new array of x's shape, dtype and memory layout.
     Raises:
+        TypeError: `x` is not a float32 or float64 array.
         ValueError: `approximate` is something else.
-    Accuracy: |error| <= 8 * eps * (|y| + |x * f'(x)|); for float32 and "none", 8 * eps * |y| in the tail as well,
-        where 1 + erf would cancel.
+    Accuracy: |error| <= 8 * eps * (|y| + |x * f'(x)|); in float32 with "none" 8 * eps * |y|, in the lower
+        tail as well, where 1 + erf would cancel.
     Source: Hendrycks & Gimpel, 2016, https://arxiv.org/abs/1606.08415
     """
     return _forward(_gelu(approximate), x)
 
 
 def gelu_backward(grad_y: Any, x: Any, approximate: str = "none") -> Array:
-    """grad_y * (Phi(x) + x * phi(x)), or the same for the approximation.
+    """grad_y * (Phi(x) + x * phi(x)), or the derivative of the approximation.
 
-    Accuracy: |error| <= 8 * eps * |grad_y| * (Phi + |x| * phi) * (1 + x^2 / 2) (float64, "tanh") and without the
-        last factor for float32 with "none".
+    Args:
+        grad_y: Gradient of the loss for the result, shape of x.
+        x, approximate: What the forward pass was given.
+    Returns:
+        grad_x, a new array of x's shape, dtype and memory layout.
+    Raises:
+        TypeError, ValueError: Dtypes are wrong or differ, or shapes differ.
+    Accuracy: |error| <= 8 * eps * |grad_y|.
     """
     return _backward(_gelu(approximate), grad_y, x)
 
@@ -211,70 +231,120 @@ def gelu_backward(grad_y: Any, x: Any, approximate: str = "none") -> Array:
 def silu(x: Any) -> Array:
     """x * sigmoid(x).
 
+    Args:
+        x: Any shape, float32 or float64.
+    Returns:
+        A new array of x's shape, dtype and memory layout.
+    Raises:
+        TypeError: `x` is not a float32 or float64 array.
     Accuracy: |error| <= 4 * eps * |y|.
-    Source: Ramachandran et al., "Searching for activation functions", 2017, https://arxiv.org/abs/1710.05941
+    Source: Ramachandran et al., 2017, https://arxiv.org/abs/1710.05941
     """
     return _forward("silu", x)
 
 
 def silu_backward(grad_y: Any, x: Any) -> Array:
-    """grad_y * s * (1 + x * (1 - s)), s = sigmoid(x). Accuracy: |error| <= 6 * eps * |grad_y| * s * (1 + |x|(1 - s))."""
+    """grad_y * s * (1 + x * (1 - s)), s = sigmoid(x).
+
+    Args:
+        grad_y: Gradient of the loss for the result, shape of x.
+        x: What the forward pass was given.
+    Returns:
+        grad_x, a new array of x's shape, dtype and memory layout.
+    Raises:
+        TypeError, ValueError: Dtypes are wrong or differ, or shapes differ.
+    Accuracy: |error| <= 6 * eps * |grad_y| * s * (1 + |x| * (1 - s)).
+    """
     return _backward("silu", grad_y, x)
 
 
 def sigmoid(x: Any) -> Array:
-    """1 / (1 + e^-x). Accuracy: |error| <= 3 * eps * y, also where y is tiny."""
+    """1 / (1 + e^-x).
+
+    Args:
+        x: Any shape, float32 or float64.
+    Returns:
+        A new array of x's shape, dtype and memory layout.
+    Raises:
+        TypeError: `x` is not a float32 or float64 array.
+    Accuracy: |error| <= 3 * eps * y, also where y is tiny.
+    """
     return _forward("sigmoid", x)
 
 
 def sigmoid_backward(grad_y: Any, y: Any) -> Array:
-    """grad_y * y * (1 - y), from y = sigmoid(x). Accuracy: |error| <= 2 * eps * |grad_x| for that y."""
+    """grad_y * y * (1 - y).
+
+    Args:
+        grad_y: Gradient of the loss for the result, shape of y.
+        y: What `sigmoid` returned.
+    Returns:
+        grad_x, a new array of y's shape, dtype and memory layout.
+    Raises:
+        TypeError, ValueError: Dtypes are wrong or differ, or shapes differ.
+    Accuracy: |error| <= 2 * eps * |grad_x| for the given y.
+    """
     return _backward("sigmoid", grad_y, y, x_name="y")
 
 
 def tanh(x: Any) -> Array:
-    """Hyperbolic tangent. Accuracy: |error| <= 3 * eps * |y|, also near 0."""
+    """Hyperbolic tangent.
+
+    Args:
+        x: Any shape, float32 or float64.
+    Returns:
+        A new array of x's shape, dtype and memory layout.
+    Raises:
+        TypeError: `x` is not a float32 or float64 array.
+    Accuracy: |error| <= 3 * eps * |y|, also near 0.
+    """
     return _forward("tanh", x)
 
 
 def tanh_backward(grad_y: Any, y: Any) -> Array:
-    """grad_y * (1 - y^2), from y = tanh(x). Accuracy: |error| <= 2 * eps * |grad_x| for that y."""
+    """grad_y * (1 - y^2).
+
+    Args:
+        grad_y: Gradient of the loss for the result, shape of y.
+        y: What `tanh` returned.
+    Returns:
+        grad_x, a new array of y's shape, dtype and memory layout.
+    Raises:
+        TypeError, ValueError: Dtypes are wrong or differ, or shapes differ.
+    Accuracy: |error| <= 2 * eps * |grad_x| for the given y.
+    """
     return _backward("tanh", grad_y, y, x_name="y")
 
 
 def hardswish(x: Any) -> Array:
     """x * min(max(x + 3, 0), 6) / 6.
 
-    Accuracy: |error| <= 3 * eps * |x| * min(max(x + 3, 0), 6) / 6 + eps * |x| / 2 near x = -3.
+    Args:
+        x: Any shape, float32 or float64.
+    Returns:
+        A new array of x's shape, dtype and memory layout.
+    Raises:
+        TypeError: `x` is not a float32 or float64 array.
+    Accuracy: |error| <= 3 * eps * |y| + eps * |x| / 2; the last where x + 3 is rounded.
     Source: Howard et al., "Searching for MobileNetV3", 2019, https://arxiv.org/abs/1905.02244
     """
     return _forward("hardswish", x)
 
 
 def hardswish_backward(grad_y: Any, x: Any) -> Array:
-    """0 where x <= -3, grad_y where x >= 3, grad_y * (x/3 + 1/2) between.
+    """0 where x <= -3, grad_y where x >= 3, grad_y * (x / 3 + 1 / 2) between.
 
-    Accuracy: |error| <= 2 * eps * |grad_y| * (|x|/3 + 1/2).
+    Args:
+        grad_y: Gradient of the loss for the result, shape of x.
+        x: What the forward pass was given.
+    Returns:
+        grad_x, a new array of x's shape, dtype and memory layout.
+    Raises:
+        TypeError, ValueError: Dtypes are wrong or differ, or shapes differ.
+    Accuracy: |error| <= 2 * eps * |grad_y| * (|x| / 3 + 1 / 2).
     """
     return _backward("hardswish", grad_y, x)
 
 
 def _gelu(approximate: str) -> str:
     return "gelu" if one_of("approximate", approximate, ("none", "tanh")) == "none" else "gelu_tanh"
-
-
-def _mask(value: Any) -> tuple[bool, ...]:
-    return output_mask(value, 2)  # the argument of prelu_backward has the same name
-
-
-def _slopes(array: Dense, weight: Any) -> tuple[Array, int]:
-    """prelu's weight, and where the channel axis of x lies in memory order."""
-    slopes = row_major(as_array("weight", weight, array.array.dtype))
-    shape = array.shape
-    channels = shape[1] if len(shape) >= 2 else 1
-    if slopes.ndim > 1 or slopes.size not in (1, channels):
-        raise ValueError(
-            f"`weight` has shape {slopes.shape}; `x` of shape {shape} takes (1,) or ({channels},), one slope for all "
-            "or one per channel."
-        )
-    return slopes, 0 if len(shape) < 2 else 1 if array.order is None else array.order.index(1)

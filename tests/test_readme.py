@@ -1,0 +1,70 @@
+"""The README: its example runs, and its table lists every operator, each with its gradient."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[1] / "README.md"
+# No function of their own: max pooling's, from the indices.
+GRADIENT_BY_INDICES = {
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "global_max_pool1d",
+    "global_max_pool2d",
+}
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return README.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def listed(text) -> set[str]:
+    """Names in the first column of the table of operators."""
+    table = re.search(r"## Operators\n\n.*?\n\n", text, re.DOTALL)[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+def public_functions() -> set[str]:
+    from neocog import ops
+
+    return {name for name, value in vars(ops).items() if inspect.isfunction(value) and name[0] != "_"}
+
+
+def test_the_example_runs(text):
+    from neocog import ops
+
+    found: dict[str, object] = {}
+    exec(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1], found)
+    assert found["ops"] is ops
+    assert found["grad_images"].shape == found["images"].shape
+    assert found["grad_weight"].shape == found["weight"].shape
+
+
+def test_the_table_lists_every_operator(listed):
+    assert listed == {name for name in public_functions() if not name.endswith("_backward")}
+
+
+def test_every_operator_has_its_gradient(listed):
+    assert {f"{name}_backward" for name in listed - GRADIENT_BY_INDICES} == {
+        name for name in public_functions() if name.endswith("_backward")
+    }
+
+
+def test_links_lead_to_files(text):
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", text) if "://" not in target]
+    assert targets
+    assert [target for target in targets if not (README.parent / target).exists()] == []
+
+
+def test_the_version_has_a_place_in_the_changelog():
+    import neocog
+
+    changelog = (README.parent / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"## {neocog.__version__}" in changelog
