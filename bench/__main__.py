@@ -44,9 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         help="write everything as JSON; - or nothing replaces the table by it",
     )
     ops = subparsers.add_parser("ops", parents=[common], help="single operators, forward and backward")
-    ops.add_argument(
-        "--rows", type=_pattern, default=_pattern(""), metavar="REGEX", help="only rows whose name has it"
-    )
+    ops.add_argument("--rows", type=_pattern, default=_pattern(""), metavar="REGEX", help="only rows whose name has it")
     ops.add_argument("--repeat", type=_positive, default=9, metavar="N", help="rounds (default: 9)")
     ops.add_argument("--pass", dest="pass_", choices=(*PASSES, "both"), default="both")
     ops.add_argument(
@@ -57,9 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(everyone.PEERS)} (default: all that are installed); empty for none",
     )
     ops.set_defaults(run=run_ops)
-    limits = subparsers.add_parser(
-        "limits", parents=[common], help="the machine's FMA peak and memory bandwidth"
-    )
+    limits = subparsers.add_parser("limits", parents=[common], help="the machine's FMA peak and memory bandwidth")
     limits.set_defaults(run=run_limits)
     return parser
 
@@ -158,9 +154,7 @@ def _positive(text: str) -> int:
 def _target(text: str) -> str:
     # Now, and not after minutes of measuring.
     if text != "-" and (Path(text).is_dir() or not Path(text).parent.is_dir()):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} cannot be written: a folder, or in a folder that does not exist"
-        )
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be written: a folder, or in a folder that does not exist")
     return text
 
 

@@ -76,8 +76,6 @@ def largest_error(results: Results, reference: Results) -> float:
             raise WrongResult(f"result {i} is {result.dtype} {result.shape}, not float32 {exact.shape}")
         error = float(np.max(np.abs(result - exact)) / np.max(np.abs(exact)))
         if not error <= TOLERANCE:  # NaN is wrong too
-            raise WrongResult(
-                f"result {i} errs by {error:.1e} of its largest value; {TOLERANCE:.0e} is allowed"
-            )
+            raise WrongResult(f"result {i} errs by {error:.1e} of its largest value; {TOLERANCE:.0e} is allowed")
         largest = max(largest, error)
     return largest

@@ -135,21 +135,15 @@ class Torch(Peer):
         if row.spatial == 2:
             yield Entry(self.name, "channels_last", True, partial(self.build, channels_last=True))
 
-    def build(
-        self, row: Row, pass_: Pass, arrays: Mapping[str, Array], channels_last: bool = False
-    ) -> Contender:
+    def build(self, row: Row, pass_: Pass, arrays: Mapping[str, Array], channels_last: bool = False) -> Contender:
         """A contender on tensors of the arrays' dtype."""
         torch = self._torch
         # As model.to(memory_format=...) does it, weights follow the images.
         a = {name: torch.from_numpy(array) for name, array in arrays.items()}
         if channels_last:
-            a = {
-                k: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for k, t in a.items()
-            }
+            a = {k: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for k, t in a.items()}
         prepare = row.torch_forward if pass_ == "forward" else row.torch_backward
-        return Contender(
-            prepare(torch, a), lambda returned: tuple(t.numpy() for t in _taken(pass_, returned))
-        )
+        return Contender(prepare(torch, a), lambda returned: tuple(t.numpy() for t in _taken(pass_, returned)))
 
 
 class OnnxRuntime(Peer):
@@ -183,9 +177,7 @@ class OnnxRuntime(Peer):
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self._threads
         options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(
-            _onnx_model(row, arrays), options, providers=["CPUExecutionProvider"]
-        )
+        session = onnxruntime.InferenceSession(_onnx_model(row, arrays), options, providers=["CPUExecutionProvider"])
         feed = {"x": arrays["x"]}
         return Contender(lambda: session.run(None, feed), lambda returned: tuple(returned))
 

@@ -40,14 +40,10 @@ def table(comparisons: Sequence[Comparison], limits: Limits) -> Iterator[str]:
     layouts = {peer: [last for name, last in contenders if name == peer] for peer in rivals}
     groups = [("", [comparisons[0].pass_, "GFLOP", "MB"])]
     for peer in dict.fromkeys(peer for peer, _ in contenders):
-        groups.append(
-            (f"{peer}, ms", [_layout_name(peer, last) for name, last in contenders if name == peer])
-        )
+        groups.append((f"{peer}, ms", [_layout_name(peer, last) for name, last in contenders if name == peer]))
     groups.append(("neocog's better layout", ["GFLOP/s", "of peak", "GB/s", "of copy"]))
     for peer in rivals:
-        groups.append(
-            (f"{peer} / neocog", [*(_layout_name("neocog", last) for last in layouts[peer]), "best"])
-        )
+        groups.append((f"{peer} / neocog", [*(_layout_name("neocog", last) for last in layouts[peer]), "best"]))
     lines = [_cells(c, contenders, layouts, limits) for c in comparisons]
     if rivals:
         lines.append(["geometric mean", *[""] * (6 + len(contenders))])
@@ -191,9 +187,7 @@ def _aligned(groups: Sequence[tuple[str, Sequence[str]]], lines: Sequence[Sequen
         starts += [index == 0 for index in range(len(columns))]
         inside = range(first, len(starts))
         widths[first] += max(0, len(title) - sum(widths[i] for i in inside) - 2 * (len(columns) - 1))
-        titles += ("   " if first else "") + title.rjust(
-            sum(widths[i] for i in inside) + 2 * (len(columns) - 1)
-        )
+        titles += ("   " if first else "") + title.rjust(sum(widths[i] for i in inside) + 2 * (len(columns) - 1))
     yield titles.rstrip()
     for line in (names, *lines):
         text = line[0].ljust(widths[0])

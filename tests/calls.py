@@ -102,10 +102,7 @@ _TABLE: list[tuple[str, dict[str, tuple], dict[str, Any]]] = [
         (f"{op}_backward", {"grad_y": _IMAGE["x"], **_IMAGE}, {})
         for op in ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish")
     ),
-    *(
-        (f"{op}_backward", {"grad_y": _IMAGE["x"], "y": _IMAGE["x"]}, {})
-        for op in ("sigmoid", "tanh", "softmax")
-    ),
+    *((f"{op}_backward", {"grad_y": _IMAGE["x"], "y": _IMAGE["x"]}, {}) for op in ("sigmoid", "tanh", "softmax")),
     ("prelu", {**_IMAGE, "weight": _CHANNELS}, {}),
     ("prelu_backward", {"grad_y": _IMAGE["x"], **_IMAGE, "weight": _CHANNELS}, {}),
     ("add", {**_IMAGE, "y": (3, 1, 4)}, {}),

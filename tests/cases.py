@@ -131,9 +131,7 @@ CONV2D = {
     "row_wider_than_every_tile": Conv((1, 2, 3, 131), (3, 2, 3, 3), padding=1),
     "dilated": Conv((1, 8, 12, 13), (8, 8, 3, 3), padding=2, dilation=2),
     "dilation_reaches_past_both_edges": Conv((1, 6, 6, 5), (7, 6, 3, 3), padding=6, dilation=6),
-    "dilated_strided_rectangular": Conv(
-        (2, 3, 14, 15), (5, 3, 2, 3), stride=(3, 2), padding=(1, 4), dilation=(4, 3)
-    ),
+    "dilated_strided_rectangular": Conv((2, 3, 14, 15), (5, 3, 2, 3), stride=(3, 2), padding=(1, 4), dilation=(4, 3)),
     "asymmetric_padding": Conv((2, 5, 8, 9), (6, 5, 3, 4), padding=((0, 1), (2, 1))),
     "asymmetric_padding_one_side_only": Conv((1, 4, 6, 6), (4, 4, 3, 3), stride=2, padding=((0, 3), (4, 0))),
     "same_stride_2_even_size": Conv((2, 3, 8, 10), (8, 3, 3, 3), stride=2, padding="same"),
@@ -183,9 +181,7 @@ DEPTHWISE = {
     "stride_exceeds_kernel": Depthwise((1, 8, 13, 11), (8, 1, 2, 2), stride=(4, 5)),
     "image_one_wide": Depthwise((2, 8, 9, 1), (8, 1, 3, 3), padding=1),
     "image_one_high": Depthwise((2, 8, 1, 9), (8, 1, 3, 3), padding=1),
-    "dilation_reaches_past_both_edges": Depthwise(
-        (1, 8, 6, 7), (8, 1, 3, 5), padding=(4, 8), dilation=(5, 4)
-    ),
+    "dilation_reaches_past_both_edges": Depthwise((1, 8, 6, 7), (8, 1, 3, 5), padding=(4, 8), dilation=(5, 4)),
     "dilated_strided": Depthwise((1, 9, 14, 13), (9, 1, 3, 3), stride=2, padding=2, dilation=2),
     "kernel_exceeds_image_within_padding": Depthwise((1, 8, 3, 2), (8, 1, 5, 5), padding=2),
     "asymmetric_padding": Depthwise((2, 10, 7, 8), (10, 1, 3, 3), stride=2, padding=((0, 1), (0, 1))),
@@ -211,9 +207,7 @@ SEPARABLE = {
 CONV_TRANSPOSE2D = {
     "unet_k2_stride_2": ConvTranspose((2, 16, 5, 6), (16, 8, 2, 2), stride=2),
     "k3_stride_2_taps_overlap_unevenly": ConvTranspose((2, 6, 5, 4), (6, 7, 3, 3), stride=2),
-    "k3_stride_2_doubles_the_image": ConvTranspose(
-        (1, 6, 5, 4), (6, 5, 3, 3), stride=2, padding=1, output_padding=1
-    ),
+    "k3_stride_2_doubles_the_image": ConvTranspose((1, 6, 5, 4), (6, 5, 3, 3), stride=2, padding=1, output_padding=1),
     "dcgan_k4_stride_2": ConvTranspose((2, 17, 4, 5), (17, 9, 4, 4), stride=2, padding=1),
     "fsrcnn_k9_stride_4": ConvTranspose((1, 12, 5, 4), (12, 1, 9, 9), stride=4, padding=3, output_padding=1),
     "stride_1_is_a_correlation": ConvTranspose((1, 5, 6, 7), (5, 4, 3, 3), padding=1),
@@ -222,9 +216,7 @@ CONV_TRANSPOSE2D = {
         (1, 3, 3, 4), (3, 4, 2, 2), stride=4, output_padding=(3, 2)
     ),
     "output_padding_past_every_tap": ConvTranspose((1, 3, 3, 3), (3, 2, 1, 1), stride=3, output_padding=2),
-    "output_padding_below_dilation": ConvTranspose(
-        (1, 3, 4, 4), (3, 2, 2, 2), stride=1, output_padding=2, dilation=3
-    ),
+    "output_padding_below_dilation": ConvTranspose((1, 3, 4, 4), (3, 2, 2, 2), stride=1, output_padding=2, dilation=3),
     "dilated": ConvTranspose((2, 4, 5, 4), (4, 3, 3, 3), stride=2, padding=2, dilation=2),
     "dilation_and_stride_coprime": ConvTranspose((1, 3, 5, 6), (3, 4, 3, 2), stride=(3, 2), dilation=(2, 3)),
     "dilation_a_multiple_of_stride": ConvTranspose((1, 3, 5, 6), (3, 4, 3, 2), stride=2, dilation=4),
@@ -238,9 +230,7 @@ CONV_TRANSPOSE2D = {
     "padding_exceeds_kernel": ConvTranspose((1, 3, 6, 7), (3, 4, 2, 2), stride=2, padding=3),
     "image_one_wide": ConvTranspose((2, 4, 7, 1), (4, 3, 3, 3), stride=2, padding=1),
     "asymmetric_padding": ConvTranspose((1, 3, 5, 6), (3, 4, 3, 3), stride=2, padding=((0, 1), (2, 0))),
-    "rectangular": ConvTranspose(
-        (2, 5, 4, 6), (5, 4, 2, 5), stride=(3, 2), padding=(0, 2), output_padding=(2, 1)
-    ),
+    "rectangular": ConvTranspose((2, 5, 4, 6), (5, 4, 2, 5), stride=(3, 2), padding=(0, 2), output_padding=(2, 1)),
     "same_k3_stride_2_crops_the_end": ConvTranspose((1, 4, 5, 6), (4, 3, 3, 3), stride=2, padding="same"),
     "same_k4_stride_2": ConvTranspose((1, 4, 5, 6), (4, 3, 4, 4), stride=2, padding="same"),
     "same_stride_exceeds_kernel": ConvTranspose((1, 4, 4, 5), (4, 3, 2, 1), stride=3, padding="same"),

@@ -66,9 +66,7 @@ def assert_within(y: Array, expected: Array, magnitude: Any, terms: int) -> None
     if not wrong.any():
         return
     with np.errstate(divide="ignore", invalid="ignore"):
-        worst = np.unravel_index(
-            np.argmax(np.where(wrong, np.nan_to_num(error / bound, nan=np.inf), 0)), y.shape
-        )
+        worst = np.unravel_index(np.argmax(np.where(wrong, np.nan_to_num(error / bound, nan=np.inf), 0)), y.shape)
     at = tuple(map(int, worst))
     raise AssertionError(
         f"{wrong.sum()} of {y.size} values err by more than ({terms} + 2) * eps * magnitude; worst at {at}: "

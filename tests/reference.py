@@ -130,8 +130,6 @@ def batch_norm_backward(
     grad_unit = grad_y * _per_channel(weight, x, 1)
     if training:  # mean and var move with x
         grad_unit = (
-            grad_unit
-            - grad_unit.mean(over, keepdims=True)
-            - unit * (grad_unit * unit).mean(over, keepdims=True)
+            grad_unit - grad_unit.mean(over, keepdims=True) - unit * (grad_unit * unit).mean(over, keepdims=True)
         )
     return grad_unit / sigma, (grad_y * unit).sum(over), grad_y.sum(over)

@@ -87,9 +87,7 @@ def depthwise_conv2d(x: Array, weight: Array, bias: Array | None = None, **steps
     return conv2d(x, weight, bias, groups=x.shape[1], **steps)
 
 
-def depthwise_conv2d_backward(
-    grad_y: Array, x: Array, weight: Array, **steps: Any
-) -> tuple[Array, Array, Array]:
+def depthwise_conv2d_backward(grad_y: Array, x: Array, weight: Array, **steps: Any) -> tuple[Array, Array, Array]:
     return conv2d_backward(grad_y, x, weight, groups=x.shape[1], **steps)
 
 

@@ -48,9 +48,7 @@ def pad(x: Array, padding: Sequence[int], *, value: float = 0.0, mode: str = "co
     return y
 
 
-def pad_backward(
-    grad_y: Array, input_shape: Sequence[int], padding: Sequence[int], *, mode: str = "constant"
-) -> Array:
+def pad_backward(grad_y: Array, input_shape: Sequence[int], padding: Sequence[int], *, mode: str = "constant") -> Array:
     sources = _pad_sources(input_shape, padding, mode)
     grad_x = np.zeros(int(np.prod(input_shape)))
     np.add.at(grad_x, sources[sources >= 0], grad_y[sources >= 0])

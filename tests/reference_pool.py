@@ -20,9 +20,7 @@ def max_pool2d(
 ) -> Any:
     """The largest value of each window, and where it lies (h * W + w); NaN wins, ties go to the first."""
     x = np.asarray(x, np.float64)
-    w = Windows(
-        x.shape[2:], kernel_size, kernel_size if stride is None else stride, padding, dilation, ceil_mode
-    )
+    w = Windows(x.shape[2:], kernel_size, kernel_size if stride is None else stride, padding, dilation, ceil_mode)
     places = w.pad(np.arange(np.prod(w.sizes), dtype=np.int64).reshape(w.sizes), -1)
     covered = w.pad(x, -np.inf)
     y = np.full((*x.shape[:2], *w.out), -np.inf)
@@ -37,9 +35,7 @@ def max_pool2d(
 def max_pool2d_backward(grad_y: Array, indices: Array, input_size: Sequence[int]) -> Array:
     n, c, p, q = grad_y.shape
     grad_x = np.zeros((n * c, int(np.prod(input_size))))
-    for plane, grad, index in zip(
-        grad_x, grad_y.reshape(n * c, p * q), indices.reshape(n * c, p * q), strict=True
-    ):
+    for plane, grad, index in zip(grad_x, grad_y.reshape(n * c, p * q), indices.reshape(n * c, p * q), strict=True):
         np.add.at(plane, index, grad)
     return grad_x.reshape(n, c, *input_size)
 
@@ -49,9 +45,7 @@ def _average_divisor(w: Windows, count_include_pad: bool, divisor_override: int 
         return divisor_override
     counted = signed_pad(np.ones(w.sizes), w.padding, value=float(count_include_pad))
     # Beyond the padding asked for, where only ceil_mode's windows reach, nothing is ever counted.
-    counted = signed_pad(
-        counted, [(0, end - hi) for (_, end), (_, hi) in zip(w.extent, w.padding, strict=True)]
-    )
+    counted = signed_pad(counted, [(0, end - hi) for (_, end), (_, hi) in zip(w.extent, w.padding, strict=True)])
     return sum(counted[rows, cols] for _, _, rows, cols in w.taps())
 
 
@@ -82,9 +76,7 @@ def avg_pool2d_backward(
 ) -> Array:
     w = Windows(input_size, kernel_size, kernel_size if stride is None else stride, padding, 1, ceil_mode)
     share = grad_y / _average_divisor(w, count_include_pad and padding != "same", divisor_override)
-    covered = np.zeros(
-        (*grad_y.shape[:2], *(n + lo + hi for n, (lo, hi) in zip(w.sizes, w.extent, strict=True)))
-    )
+    covered = np.zeros((*grad_y.shape[:2], *(n + lo + hi for n, (lo, hi) in zip(w.sizes, w.extent, strict=True))))
     for _, _, rows, cols in w.taps():
         covered[..., rows, cols] += share
     return w.crop(covered)
@@ -94,9 +86,7 @@ def _adaptive(sizes: Sequence[int], output_size: Any) -> Iterator[tuple[int, int
     """Output row and column, and the input that they average: floor(i n / out) to ceil((i + 1) n / out)."""
     outs = [n if out is None else out for n, out in zip(sizes, pair(output_size), strict=True)]
     for at in np.ndindex(*outs):
-        rows, cols = (
-            slice(i * n // o, -(-(i + 1) * n // o)) for i, n, o in zip(at, sizes, outs, strict=True)
-        )
+        rows, cols = (slice(i * n // o, -(-(i + 1) * n // o)) for i, n, o in zip(at, sizes, outs, strict=True))
         yield (*at, rows, cols)
 
 

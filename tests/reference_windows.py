@@ -16,9 +16,7 @@ def pair(value: Steps) -> tuple[int, int]:
     return (value, value) if np.isscalar(value) else tuple(value)
 
 
-def pads(
-    padding: Padding, sizes: Steps = 1, kernel: Steps = 1, stride: Steps = 1, dilation: Steps = 1
-) -> tuple:
+def pads(padding: Padding, sizes: Steps = 1, kernel: Steps = 1, stride: Steps = 1, dilation: Steps = 1) -> tuple:
     """((lo, hi), (lo, hi)) for any spelling of `padding`; "same" is Keras' rule, for any stride."""
     if padding == "valid":
         return ((0, 0), (0, 0))
@@ -59,17 +57,13 @@ class Windows:
         self.out, self.extent = zip(*(self._axis(*axis, ceil_mode) for axis in axes), strict=True)
 
     @staticmethod
-    def _axis(
-        size: int, k: int, s: int, d: int, padding: tuple, ceil_mode: bool
-    ) -> tuple[int, tuple[int, int]]:
+    def _axis(size: int, k: int, s: int, d: int, padding: tuple, ceil_mode: bool) -> tuple[int, tuple[int, int]]:
         (lo, hi), span = padding, d * (k - 1) + 1
         room = size + lo + hi - span
         if room < 0:
             raise ValueError(f"a kernel spanning {span} exceeds the padded image of {size + lo + hi}")
         out = (-(-room // s) if ceil_mode else room // s) + 1
-        if (
-            ceil_mode and (out - 1) * s >= size + lo
-        ):  # a window must start inside the image or its left padding
+        if ceil_mode and (out - 1) * s >= size + lo:  # a window must start inside the image or its left padding
             out -= 1
         # The windows may end before the padding does, or (ceil_mode) after it: pad to exactly where they end.
         return out, (lo, (out - 1) * s + span - size - lo)
@@ -87,7 +81,6 @@ class Windows:
         for tap in np.ndindex(*self.kernel):
             first = [t * d for t, d in zip(tap, self.dilation, strict=True)]
             rows, cols = (
-                slice(f, f + s * (out - 1) + 1, s)
-                for f, s, out in zip(first, self.stride, self.out, strict=True)
+                slice(f, f + s * (out - 1) + 1, s) for f, s, out in zip(first, self.stride, self.out, strict=True)
             )
             yield (*tap, rows, cols)

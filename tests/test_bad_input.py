@@ -46,9 +46,7 @@ def test_a_dtype_without_kernels_is_refused_with_the_repair(call, name, rng):
     arrays = call.arrays(rng)
     for dtype in (np.int64, np.bool_, np.float16, np.complex64, np.longdouble, object):
         kind = np.dtype(dtype).name
-        with pytest.raises(
-            TypeError, match=rf"`{_escaped(name)}` has dtype {kind}, .*astype\(np.float(32|64)\)"
-        ):
+        with pytest.raises(TypeError, match=rf"`{_escaped(name)}` has dtype {kind}, .*astype\(np.float(32|64)\)"):
             call.run(arrays | {name: arrays[name].astype(dtype)})
 
 
@@ -100,9 +98,7 @@ def _read_only(a: Array) -> Array:
 
 
 def _inside_a_larger_one(a: Array) -> Array:
-    b = np.full([n + 2 for n in a.shape], np.nan if a.dtype.kind == "f" else 0, a.dtype)[
-        (slice(1, -1),) * a.ndim
-    ]
+    b = np.full([n + 2 for n in a.shape], np.nan if a.dtype.kind == "f" else 0, a.dtype)[(slice(1, -1),) * a.ndim]
     b[...] = a
     return b
 
@@ -138,9 +134,7 @@ def test_however_an_array_lies_in_memory_the_result_is_the_same(call, way, rng):
 
 @every_op
 def test_one_value_spread_over_an_array_without_memory_is_that_array(call, rng):
-    full = {
-        n: a if n == "indices" else np.full(a.shape, 0.75, np.float32) for n, a in call.arrays(rng).items()
-    }
+    full = {n: a if n == "indices" else np.full(a.shape, 0.75, np.float32) for n, a in call.arrays(rng).items()}
     spread = {n: a if n == "indices" else np.broadcast_to(np.float32(0.75), a.shape) for n, a in full.items()}
     for ours, expected in zip(call.run(spread), call.run(full), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
@@ -167,9 +161,7 @@ def test_arrays_may_alias(rng):
     y = ops.conv2d(x, x, padding=1, residual=x)
     np.testing.assert_array_equal(y, ops.conv2d(x, x, padding=1, residual=x.copy()))
     grads = ops.conv2d_backward(x, x, np.ones((4, 4, 1, 1), np.float32))
-    for ours, theirs in zip(
-        grads, ops.conv2d_backward(x, x.copy(), np.ones((4, 4, 1, 1), np.float32)), strict=True
-    ):
+    for ours, theirs in zip(grads, ops.conv2d_backward(x, x.copy(), np.ones((4, 4, 1, 1), np.float32)), strict=True):
         np.testing.assert_array_equal(ours, theirs)
     overlapping = np.lib.stride_tricks.sliding_window_view(helpers.normal(rng, (2, 3, 20)), 5, axis=2)
     weight = helpers.normal(rng, (4, 3, 3, 3))
@@ -290,9 +282,7 @@ LARGEST = 2**31 - 1
         lambda x, w: ops.conv2d(np.broadcast_to(np.float32(0), (2**50, 4, 5, 5)), w),
         lambda x, w: ops.linear(np.broadcast_to(np.float32(0), (2**50, 3)), w[:, 0, 0]),
         lambda x, w: ops.relu(np.broadcast_to(np.float32(0), (2**50, 3))),
-        lambda x, w: ops.add(
-            np.broadcast_to(np.float32(0), (2**40, 1)), np.broadcast_to(np.float32(0), (2**40,))
-        ),
+        lambda x, w: ops.add(np.broadcast_to(np.float32(0), (2**40, 1)), np.broadcast_to(np.float32(0), (2**40,))),
     ],
 )
 def test_a_result_that_no_memory_holds_is_an_error(attempt):
@@ -359,9 +349,7 @@ def test_nan_and_infinity_of_a_transposed_convolution(op, special, isa, layout, 
 
 
 @pytest.mark.parametrize("activation", ["relu", "relu6"])
-@pytest.mark.parametrize(
-    "op", ["conv2d", "depthwise_conv2d", "separable_conv2d", "conv_transpose2d", "linear"]
-)
+@pytest.mark.parametrize("op", ["conv2d", "depthwise_conv2d", "separable_conv2d", "conv_transpose2d", "linear"])
 def test_a_fused_clamp_keeps_nan_and_bounds_infinity(op, activation, isa, layout, rng):
     call = CALLS[op]._replace(arguments=CALLS[op].arguments | {"activation": activation})
     arrays = call.arrays(rng)

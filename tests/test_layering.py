@@ -112,9 +112,7 @@ def test_kernels_leave_no_symbol_that_another_instruction_set_could_share(tmp_pa
             made,
         ]
         subprocess.run(command, check=True, capture_output=True)
-        return subprocess.run(
-            ["nm", "-C", made], check=True, capture_output=True, text=True
-        ).stdout.splitlines()
+        return subprocess.run(["nm", "-C", made], check=True, capture_output=True, text=True).stdout.splitlines()
 
     with ThreadPoolExecutor(2) as pool:
         for path, lines in zip(files, pool.map(symbols, files), strict=True):

@@ -60,10 +60,7 @@ def test_batch_norm_inference(name, case, rng):
 
 KINKS = np.array([-40, -6, -3, -1, -1e-9, -0.0, 0.0, 1e-9, 1, 3, 6, 40, np.nan])
 ACTIVATIONS = {
-    **{
-        name: ({}, getattr(F, name))
-        for name in ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish")
-    },
+    **{name: ({}, getattr(F, name)) for name in ("relu", "relu6", "leaky_relu", "elu", "gelu", "silu", "hardswish")},
     "leaky_relu steep": ({"negative_slope": 1.5}, F.leaky_relu),
     "elu alpha": ({"alpha": 0.3}, F.elu),
     "gelu tanh": ({"approximate": "tanh"}, F.gelu),

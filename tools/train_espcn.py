@@ -157,8 +157,7 @@ def train(args: argparse.Namespace) -> network.Espcn:
             espcn = network.Espcn({name: tensor.numpy().copy() for name, tensor in average.items()}, metadata)
             scores = {name: evaluate(espcn, picture) for name, picture in validation.items()}
             shown = "  ".join(
-                f"{name} {score['neocog']:.2f} (bicubic {score['bicubic']:.2f})"
-                for name, score in scores.items()
+                f"{name} {score['neocog']:.2f} (bicubic {score['bicubic']:.2f})" for name, score in scores.items()
             )
             print(
                 f"step {step:6d} of {args.steps}  {time.perf_counter() - start:6.0f} s  "

@@ -70,9 +70,7 @@ class BatchNormRelu(BatchNorm):
         return lambda: backward(relu_backward(a["grad_y"], a["y"]))
 
     def torch_forward(self, torch: Any, a: Mapping[str, Any]) -> Call:
-        return lambda: torch.relu_(
-            _torch_forward(torch, a)[0]
-        )  # in place, as nn.ReLU(inplace=True): its fastest
+        return lambda: torch.relu_(_torch_forward(torch, a)[0])  # in place, as nn.ReLU(inplace=True): its fastest
 
     def torch_backward(self, torch: Any, a: Mapping[str, Any]) -> Call:
         relu_backward, backward = torch.ops.aten.threshold_backward, _torch_backward(torch, a)
@@ -97,9 +95,7 @@ def _torch_forward(torch: Any, a: Mapping[str, Any]) -> Any:
 def _torch_backward(torch: Any, a: Mapping[str, Any]) -> Callable[[Any], Any]:
     backward = torch.ops.aten.native_batch_norm_backward
     _, mean, scale = _torch_forward(torch, a)
-    return lambda grad_y: backward(
-        grad_y, a["x"], a["weight"], None, None, mean, scale, True, EPS, [True] * 3
-    )
+    return lambda grad_y: backward(grad_y, a["x"], a["weight"], None, None, mean, scale, True, EPS, [True] * 3)
 
 
 ROWS = (

@@ -49,9 +49,7 @@ class Weighted(Row):
         images, parameters = prod(self.x) + prod(self.y), prod(self.weight) + self.channels
         # Backward: reads grad_y, x and weight, writes grad_x, grad_weight and grad_bias.
         return 4 * (
-            images + parameters
-            if pass_ == "forward"
-            else images + prod(self.x) + prod(self.weight) + parameters
+            images + parameters if pass_ == "forward" else images + prod(self.x) + prod(self.weight) + parameters
         )
 
     def arrays(self) -> dict[str, Array]:
@@ -60,9 +58,7 @@ class Weighted(Row):
         weight, bias = normal(rng, self.weight, scale), normal(rng, (self.channels,))
         return {"x": normal(rng, self.x), "weight": weight, "bias": bias, "grad_y": normal(rng, self.y)}
 
-    def _torch_backward(
-        self, torch: Any, a: Mapping[str, Any], transposed: bool, output_padding: int
-    ) -> Call:
+    def _torch_backward(self, torch: Any, a: Mapping[str, Any], transposed: bool, output_padding: int) -> Call:
         backward = torch.ops.aten.convolution_backward
         per_axis = [[step] * self.spatial for step in (self.stride, self.padding, self.dilation)]
         steps = (*per_axis, transposed, [output_padding] * self.spatial, self.groups)

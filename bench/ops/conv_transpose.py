@@ -63,9 +63,7 @@ def _row(name: str, x: Shape, out: int, kernel: int, **steps: int) -> ConvTransp
 
 ROWS_2D = (
     _row("transpose 2x2 stride 2 128>64 @64", (8, 128, 64, 64), 64, 2, stride=2),
-    _row(
-        "transpose 3x3 stride 2 128>128 @32", (8, 128, 32, 32), 128, 3, stride=2, padding=1, output_padding=1
-    ),
+    _row("transpose 3x3 stride 2 128>128 @32", (8, 128, 32, 32), 128, 3, stride=2, padding=1, output_padding=1),
     _row("transpose 4x4 stride 2 64>32 @64", (8, 64, 64, 64), 32, 4, stride=2, padding=1),
     _row("transpose 9x9 stride 4 56>3 @64", (8, 56, 64, 64), 3, 9, stride=4, padding=4, output_padding=3),
 )

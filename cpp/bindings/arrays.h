@@ -1,5 +1,5 @@
-// The one place where Python arrays become pointers. Python has explained user errors by now; these checks keep
-// memory safe whoever calls.
+// The one place where Python arrays become pointers. Python has explained user errors by now; these checks
+// keep memory safe whoever calls.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -82,8 +82,12 @@ template <class T>
 Image<const T> image_view(const py::array& array, bool channels_last) {
   require(py::isinstance<py::array_t<T>>(array), "arrays must share one dtype, float32 or float64");
   require(array.ndim() == 4, "an image array must have four axes");
-  Image<const T> image{static_cast<const T*>(array.data()), array.shape(0), array.shape(1), array.shape(2),
-                       array.shape(3), channels_last ? Layout::kChannelsLast : Layout::kChannelsFirst};
+  Image<const T> image{static_cast<const T*>(array.data()),
+                       array.shape(0),
+                       array.shape(1),
+                       array.shape(2),
+                       array.shape(3),
+                       channels_last ? Layout::kChannelsLast : Layout::kChannelsFirst};
   if (array.size() == 0) return image;
   const int64_t strides[4] = {image.stride_n(), image.stride_c(), image.stride_h(), image.stride_w()};
   for (int axis = 0; axis < 4; ++axis) {
@@ -121,7 +125,8 @@ auto with_dtype(const py::array& array, F&& f) {
   return f(double{});
 }
 
-inline WindowAxis window_axis(int64_t in, int64_t kernel, int64_t stride, int64_t dilation, int64_t lo, int64_t hi) {
+inline WindowAxis window_axis(int64_t in, int64_t kernel, int64_t stride, int64_t dilation, int64_t lo,
+                              int64_t hi) {
   // Bounds far beyond any array keep the arithmetic of positions from overflowing.
   constexpr int64_t kMost = int64_t{1} << 40;
   const auto fits = [](int64_t value) { return -kMost < value && value < kMost; };

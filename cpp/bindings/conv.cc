@@ -6,9 +6,10 @@
 namespace neocog::bindings {
 namespace {
 
-py::array conv_forward(const py::array& x, const py::array& weight, const MaybeArray& bias, const MaybeArray& residual,
-                       const Pair& stride, const Padding& padding, const Pair& dilation, int64_t groups,
-                       int activation, double alpha, bool channels_last) {
+py::array conv_forward(const py::array& x, const py::array& weight, const MaybeArray& bias,
+                       const MaybeArray& residual, const Pair& stride, const Padding& padding,
+                       const Pair& dilation, int64_t groups, int activation, double alpha,
+                       bool channels_last) {
   return with_dtype(x, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const Image<const T> in = image_view<T>(x, channels_last);
@@ -23,15 +24,18 @@ py::array conv_forward(const py::array& x, const py::array& weight, const MaybeA
   });
 }
 
-py::array conv_backward_x(const py::array& dy, const py::array& weight, const Pair& in_size, const Pair& stride,
-                          const Padding& padding, const Pair& dilation, int64_t groups, bool channels_last) {
+py::array conv_backward_x(const py::array& dy, const py::array& weight, const Pair& in_size,
+                          const Pair& stride, const Padding& padding, const Pair& dilation, int64_t groups,
+                          bool channels_last) {
   return with_dtype(dy, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const Image<const T> grad = image_view<T>(dy, channels_last);
     require(weight.ndim() == 4, "`weight` must have four axes");
     const int64_t channels = checked_product({weight.shape(1), groups});
-    const ConvGeometry g = geometry(grad.n, channels, in_size[0], in_size[1], weight, {stride, dilation, padding, groups});
-    require(g.out_channels == grad.c && g.h.out() == grad.h && g.w.out() == grad.w, "sizes of x and dy do not agree");
+    const ConvGeometry g =
+        geometry(grad.n, channels, in_size[0], in_size[1], weight, {stride, dilation, padding, groups});
+    require(g.out_channels == grad.c && g.h.out() == grad.h && g.w.out() == grad.w,
+            "sizes of x and dy do not agree");
     const T* w = dense<T>(weight, weight.size());
     py::array_t<T> dx = new_image<T>(g.batch, channels, in_size[0], in_size[1], channels_last);
     const Image<T> out = mutable_image<T>(dx, channels_last);
@@ -41,8 +45,9 @@ py::array conv_backward_x(const py::array& dy, const py::array& weight, const Pa
   });
 }
 
-py::array conv_backward_weight(const py::array& x, const py::array& dy, const Pair& kernel, const Pair& stride,
-                               const Padding& padding, const Pair& dilation, int64_t groups, bool channels_last) {
+py::array conv_backward_weight(const py::array& x, const py::array& dy, const Pair& kernel,
+                               const Pair& stride, const Padding& padding, const Pair& dilation,
+                               int64_t groups, bool channels_last) {
   return with_dtype(x, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const Image<const T> in = image_view<T>(x, channels_last), grad = image_view<T>(dy, channels_last);
@@ -72,12 +77,12 @@ py::array conv_backward_bias(const py::array& dy, bool channels_last) {
 }  // namespace
 
 void bind_conv(py::module_& m) {
-  m.def("conv_forward", &conv_forward, "x"_a, "weight"_a, "bias"_a, "residual"_a, "stride"_a, "padding"_a, "dilation"_a,
-        "groups"_a, "activation"_a, "alpha"_a, "channels_last"_a);
-  m.def("conv_backward_x", &conv_backward_x, "dy"_a, "weight"_a, "in_size"_a, "stride"_a, "padding"_a, "dilation"_a,
-        "groups"_a, "channels_last"_a);
-  m.def("conv_backward_weight", &conv_backward_weight, "x"_a, "dy"_a, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a,
-        "groups"_a, "channels_last"_a);
+  m.def("conv_forward", &conv_forward, "x"_a, "weight"_a, "bias"_a, "residual"_a, "stride"_a, "padding"_a,
+        "dilation"_a, "groups"_a, "activation"_a, "alpha"_a, "channels_last"_a);
+  m.def("conv_backward_x", &conv_backward_x, "dy"_a, "weight"_a, "in_size"_a, "stride"_a, "padding"_a,
+        "dilation"_a, "groups"_a, "channels_last"_a);
+  m.def("conv_backward_weight", &conv_backward_weight, "x"_a, "dy"_a, "kernel"_a, "stride"_a, "padding"_a,
+        "dilation"_a, "groups"_a, "channels_last"_a);
   m.def("conv_backward_bias", &conv_backward_bias, "dy"_a, "channels_last"_a);
 }
 

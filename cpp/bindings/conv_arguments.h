@@ -17,13 +17,15 @@ struct ConvArguments {
 };
 
 inline ConvGeometry geometry(int64_t n, int64_t channels, int64_t h, int64_t w, const py::array& weight,
-                      const ConvArguments& a) {
+                             const ConvArguments& a) {
   require(weight.ndim() == 4, "`weight` must have four axes");
   require(a.groups > 0 && channels % a.groups == 0 && weight.shape(0) % a.groups == 0 &&
               weight.shape(1) == channels / a.groups,
           "channels and `groups` do not agree");
-  const WindowAxis axis_h = window_axis(h, weight.shape(2), a.stride[0], a.dilation[0], a.padding[0], a.padding[1]);
-  const WindowAxis axis_w = window_axis(w, weight.shape(3), a.stride[1], a.dilation[1], a.padding[2], a.padding[3]);
+  const WindowAxis axis_h =
+      window_axis(h, weight.shape(2), a.stride[0], a.dilation[0], a.padding[0], a.padding[1]);
+  const WindowAxis axis_w =
+      window_axis(w, weight.shape(3), a.stride[1], a.dilation[1], a.padding[2], a.padding[3]);
   // Kernels copy parts of the padded image: it must be small enough to be counted.
   const auto padded = [](const WindowAxis& axis) {
     return axis.in + std::abs(axis.pad_lo) + std::abs(axis.pad_hi) + axis.dilation * (axis.kernel - 1) + 1;
@@ -37,10 +39,12 @@ template <class T>
 Epilogue<T> epilogue(const MaybeArray& bias, const MaybeArray& residual, int activation, double alpha,
                      const py::array_t<T>& y, int64_t channels, bool channels_last) {
   require(0 <= activation && activation <= static_cast<int>(Activation::kHardswish), "unknown activation");
-  Epilogue<T> e{dense<T>(bias, channels), nullptr, static_cast<Activation>(activation), static_cast<T>(alpha)};
+  Epilogue<T> e{dense<T>(bias, channels), nullptr, static_cast<Activation>(activation),
+                static_cast<T>(alpha)};
   if (residual) {
     e.residual = image_view<T>(*residual, channels_last).data;
-    require(std::equal(residual->shape(), residual->shape() + 4, y.shape()), "`residual` must have the shape of y");
+    require(std::equal(residual->shape(), residual->shape() + 4, y.shape()),
+            "`residual` must have the shape of y");
   }
   return e;
 }

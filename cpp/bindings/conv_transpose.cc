@@ -16,7 +16,8 @@ py::array conv_transpose_forward(const py::array& x, const py::array& weight, co
     const int64_t channels = checked_product({weight.shape(1), groups});
     const ConvGeometry g =
         geometry(in.n, channels, out_size[0], out_size[1], weight, {stride, dilation, padding, groups});
-    require(g.out_channels == in.c && g.h.out() == in.h && g.w.out() == in.w, "sizes of x and y do not agree");
+    require(g.out_channels == in.c && g.h.out() == in.h && g.w.out() == in.w,
+            "sizes of x and y do not agree");
     const T* w = dense<T>(weight, weight.size());
     py::array_t<T> y = new_image<T>(g.batch, channels, out_size[0], out_size[1], channels_last);
     const Epilogue<T> e = epilogue<T>(bias, std::nullopt, activation, alpha, y, channels, channels_last);
@@ -30,8 +31,8 @@ py::array conv_transpose_forward(const py::array& x, const py::array& weight, co
 }  // namespace
 
 void bind_conv_transpose(py::module_& m) {
-  m.def("conv_transpose_forward", &conv_transpose_forward, "x"_a, "weight"_a, "bias"_a, "out_size"_a, "stride"_a,
-        "padding"_a, "dilation"_a, "groups"_a, "activation"_a, "alpha"_a, "channels_last"_a);
+  m.def("conv_transpose_forward", &conv_transpose_forward, "x"_a, "weight"_a, "bias"_a, "out_size"_a,
+        "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "activation"_a, "alpha"_a, "channels_last"_a);
 }
 
 }  // namespace neocog::bindings

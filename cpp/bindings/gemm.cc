@@ -8,7 +8,8 @@ namespace {
 py::array linear_forward(const py::array& x, const py::array& weight, const MaybeArray& bias) {
   return with_dtype(x, [&](auto zero) -> py::array {
     using T = decltype(zero);
-    require(x.ndim() == 2 && weight.ndim() == 2 && x.shape(1) == weight.shape(1), "x and `weight` do not conform");
+    require(x.ndim() == 2 && weight.ndim() == 2 && x.shape(1) == weight.shape(1),
+            "x and `weight` do not conform");
     const int64_t rows = x.shape(0), in = x.shape(1), out = weight.shape(0);
     const T *px = dense<T>(x, rows * in), *pw = dense<T>(weight, out * in), *pb = dense<T>(bias, out);
     py::array_t<T> y = new_dense<T>({rows, out});
@@ -22,7 +23,8 @@ py::array linear_forward(const py::array& x, const py::array& weight, const Mayb
 py::array linear_backward_x(const py::array& dy, const py::array& weight) {
   return with_dtype(dy, [&](auto zero) -> py::array {
     using T = decltype(zero);
-    require(dy.ndim() == 2 && weight.ndim() == 2 && dy.shape(1) == weight.shape(0), "dy and `weight` do not conform");
+    require(dy.ndim() == 2 && weight.ndim() == 2 && dy.shape(1) == weight.shape(0),
+            "dy and `weight` do not conform");
     const int64_t rows = dy.shape(0), in = weight.shape(1), out = weight.shape(0);
     const T *pdy = dense<T>(dy, rows * out), *pw = dense<T>(weight, out * in);
     py::array_t<T> dx = new_dense<T>({rows, in});

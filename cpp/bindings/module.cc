@@ -38,7 +38,8 @@ void set_isa(const std::string& name) {
   for (const Isa isa : kAllIsas) {
     if (name == isa_name(isa) && set_active_isa(isa)) return;
   }
-  throw py::value_error("`name` is '" + name + "', not an instruction set of this CPU; see available_isas().");
+  throw py::value_error("`name` is '" + name +
+                        "', not an instruction set of this CPU; see available_isas().");
 }
 
 }  // namespace

@@ -25,7 +25,8 @@ Axes sliding(const Pair& in, const Pair& out, const Pair& kernel, const Pair& st
     const int64_t lo = padding[2 * i], hi = padding[2 * i + 1];
     require(in[i] > 0 && lo >= 0 && hi >= 0, "images must not be empty, padding not negative");
     const WindowAxis window = window_axis(in[i], kernel[i], stride[i], dilation[i], lo, hi);
-    require(0 < out[i] && out[i] - 1 <= (in[i] + lo + hi) / stride[i], "windows start outside the padded image");
+    require(0 < out[i] && out[i] - 1 <= (in[i] + lo + hi) / stride[i],
+            "windows start outside the padded image");
     axes[i] = {window, out[i], false};
   }
   return axes;
@@ -118,17 +119,20 @@ Pair image_size(const py::array& array) {
 }
 
 py::object max_pool_forward(const py::array& x, const Pair& out, const Pair& kernel, const Pair& stride,
-                            const Padding& padding, const Pair& dilation, bool return_indices, bool channels_last) {
+                            const Padding& padding, const Pair& dilation, bool return_indices,
+                            bool channels_last) {
   const Axes axes = sliding(image_size(x), out, kernel, stride, padding, dilation);
   return max_forward(x, axes, return_indices, channels_last);
 }
 
-py::object adaptive_max_pool_forward(const py::array& x, const Pair& out, bool return_indices, bool channels_last) {
+py::object adaptive_max_pool_forward(const py::array& x, const Pair& out, bool return_indices,
+                                     bool channels_last) {
   return max_forward(x, adaptive(image_size(x), out), return_indices, channels_last);
 }
 
 py::array avg_pool_forward(const py::array& x, const Pair& out, const Pair& kernel, const Pair& stride,
-                           const Padding& padding, bool count_padding, const Divisor& divisor, bool channels_last) {
+                           const Padding& padding, bool count_padding, const Divisor& divisor,
+                           bool channels_last) {
   const Axes axes = sliding(image_size(x), out, kernel, stride, padding, {1, 1});
   return avg_forward(x, axes, count_padding, divisor, channels_last);
 }
@@ -138,7 +142,8 @@ py::array adaptive_avg_pool_forward(const py::array& x, const Pair& out, bool ch
 }
 
 py::array avg_pool_backward(const py::array& dy, const Pair& in_size, const Pair& kernel, const Pair& stride,
-                            const Padding& padding, bool count_padding, const Divisor& divisor, bool channels_last) {
+                            const Padding& padding, bool count_padding, const Divisor& divisor,
+                            bool channels_last) {
   const Axes axes = sliding(in_size, image_size(dy), kernel, stride, padding, {1, 1});
   return avg_backward(dy, axes, count_padding, divisor, channels_last);
 }
@@ -174,15 +179,18 @@ py::array by_index(const py::array& values, const py::array& indices, const Pair
   });
 }
 
-py::array max_pool_backward(const py::array& dy, const py::array& indices, const Pair& in_size, bool channels_last) {
+py::array max_pool_backward(const py::array& dy, const py::array& indices, const Pair& in_size,
+                            bool channels_last) {
   checked_product({in_size[0], in_size[1]});
-  return by_index(dy, indices, in_size, in_size, channels_last, [](const auto& grad, const auto& index, const auto& dx) {
-    require(grad.h == index.h && grad.w == index.w, "sizes of dy and indices differ");
-    return neocog::max_pool_backward(grad, index.data, dx);
-  });
+  return by_index(dy, indices, in_size, in_size, channels_last,
+                  [](const auto& grad, const auto& index, const auto& dx) {
+                    require(grad.h == index.h && grad.w == index.w, "sizes of dy and indices differ");
+                    return neocog::max_pool_backward(grad, index.data, dx);
+                  });
 }
 
-py::array max_unpool_forward(const py::array& x, const py::array& indices, const Pair& out, bool channels_last) {
+py::array max_unpool_forward(const py::array& x, const py::array& indices, const Pair& out,
+                             bool channels_last) {
   checked_product({out[0], out[1]});
   return by_index(x, indices, out, out, channels_last, [](const auto& in, const auto& index, const auto& y) {
     require(in.h == index.h && in.w == index.w, "sizes of x and indices differ");
@@ -192,21 +200,22 @@ py::array max_unpool_forward(const py::array& x, const py::array& indices, const
 
 py::array max_unpool_backward(const py::array& dy, const py::array& indices, bool channels_last) {
   const Pair size = image_size(indices), plane = image_size(dy);
-  return by_index(dy, indices, size, plane, channels_last, [](const auto& grad, const auto& index, const auto& dx) {
-    return neocog::max_unpool_backward(grad, index.data, dx);
-  });
+  return by_index(dy, indices, size, plane, channels_last,
+                  [](const auto& grad, const auto& index, const auto& dx) {
+                    return neocog::max_unpool_backward(grad, index.data, dx);
+                  });
 }
 
 }  // namespace
 
 void bind_pool(py::module_& m) {
-  m.def("max_pool_forward", &max_pool_forward, "x"_a, "out"_a, "kernel"_a, "stride"_a, "padding"_a, "dilation"_a,
-        "return_indices"_a, "channels_last"_a);
+  m.def("max_pool_forward", &max_pool_forward, "x"_a, "out"_a, "kernel"_a, "stride"_a, "padding"_a,
+        "dilation"_a, "return_indices"_a, "channels_last"_a);
   m.def("adaptive_max_pool_forward", &adaptive_max_pool_forward, "x"_a, "out"_a, "return_indices"_a,
         "channels_last"_a);
   m.def("max_pool_backward", &max_pool_backward, "dy"_a, "indices"_a, "in_size"_a, "channels_last"_a);
-  m.def("avg_pool_forward", &avg_pool_forward, "x"_a, "out"_a, "kernel"_a, "stride"_a, "padding"_a, "count_padding"_a,
-        "divisor"_a, "channels_last"_a);
+  m.def("avg_pool_forward", &avg_pool_forward, "x"_a, "out"_a, "kernel"_a, "stride"_a, "padding"_a,
+        "count_padding"_a, "divisor"_a, "channels_last"_a);
   m.def("avg_pool_backward", &avg_pool_backward, "dy"_a, "in_size"_a, "kernel"_a, "stride"_a, "padding"_a,
         "count_padding"_a, "divisor"_a, "channels_last"_a);
   m.def("adaptive_avg_pool_forward", &adaptive_avg_pool_forward, "x"_a, "out"_a, "channels_last"_a);

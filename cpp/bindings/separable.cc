@@ -5,13 +5,15 @@
 namespace neocog::bindings {
 namespace {
 
-py::array separable_forward(const py::array& x, const py::array& depthwise_weight, const py::array& pointwise_weight,
-                            const MaybeArray& bias, const Pair& stride, const Padding& padding, const Pair& dilation,
-                            int activation, double alpha, bool channels_last) {
+py::array separable_forward(const py::array& x, const py::array& depthwise_weight,
+                            const py::array& pointwise_weight, const MaybeArray& bias, const Pair& stride,
+                            const Padding& padding, const Pair& dilation, int activation, double alpha,
+                            bool channels_last) {
   return with_dtype(x, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const Image<const T> in = image_view<T>(x, channels_last);
-    const ConvGeometry g = geometry(in.n, in.c, in.h, in.w, depthwise_weight, {stride, dilation, padding, in.c});
+    const ConvGeometry g =
+        geometry(in.n, in.c, in.h, in.w, depthwise_weight, {stride, dilation, padding, in.c});
     const T* depthwise = dense<T>(depthwise_weight, depthwise_weight.size());
     require(pointwise_weight.ndim() == 4, "`pointwise_weight` must have four axes");
     const int64_t channels = pointwise_weight.shape(0);
@@ -28,8 +30,8 @@ py::array separable_forward(const py::array& x, const py::array& depthwise_weigh
 }  // namespace
 
 void bind_separable(py::module_& m) {
-  m.def("separable_forward", &separable_forward, "x"_a, "depthwise_weight"_a, "pointwise_weight"_a, "bias"_a, "stride"_a,
-        "padding"_a, "dilation"_a, "activation"_a, "alpha"_a, "channels_last"_a);
+  m.def("separable_forward", &separable_forward, "x"_a, "depthwise_weight"_a, "pointwise_weight"_a, "bias"_a,
+        "stride"_a, "padding"_a, "dilation"_a, "activation"_a, "alpha"_a, "channels_last"_a);
 }
 
 }  // namespace neocog::bindings

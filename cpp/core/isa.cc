@@ -61,7 +61,9 @@ bool isa_available(Isa isa) {
 #endif
 }
 
-Isa active_isa() { return active().load(std::memory_order_relaxed); }
+Isa active_isa() {
+  return active().load(std::memory_order_relaxed);
+}
 
 bool set_active_isa(Isa isa) {
   if (!isa_available(isa)) return false;

@@ -40,7 +40,9 @@ int get_num_threads() {
 #endif
 }
 
-void set_num_threads(int threads) { requested.store(threads, std::memory_order_relaxed); }
+void set_num_threads(int threads) {
+  requested.store(threads, std::memory_order_relaxed);
+}
 
 int threads_for(int64_t items) {
 #ifdef _OPENMP

@@ -19,7 +19,8 @@ thread_local Cache cache;
 
 }  // namespace
 
-Scratch::Scratch(size_t bytes) : data_(std::exchange(cache.data, nullptr)), size_(std::exchange(cache.size, 0)) {
+Scratch::Scratch(size_t bytes)
+    : data_(std::exchange(cache.data, nullptr)), size_(std::exchange(cache.size, 0)) {
   if (size_ >= bytes) return;
   ::operator delete(data_, kAlignment);
   data_ = nullptr;

@@ -21,10 +21,18 @@ struct WindowAxis {
   NEOCOG_INLINE constexpr bool inside(int64_t i) const { return 0 <= i && i < in; }
 };
 
-NEOCOG_INLINE constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-NEOCOG_INLINE constexpr int64_t round_up(int64_t a, int64_t b) { return ceil_div(a, b) * b; }
-NEOCOG_INLINE constexpr int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-NEOCOG_INLINE constexpr int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+NEOCOG_INLINE constexpr int64_t ceil_div(int64_t a, int64_t b) {
+  return (a + b - 1) / b;
+}
+NEOCOG_INLINE constexpr int64_t round_up(int64_t a, int64_t b) {
+  return ceil_div(a, b) * b;
+}
+NEOCOG_INLINE constexpr int64_t min64(int64_t a, int64_t b) {
+  return a < b ? a : b;
+}
+NEOCOG_INLINE constexpr int64_t max64(int64_t a, int64_t b) {
+  return a > b ? a : b;
+}
 // Floor of a / b for b > 0 and any a.
 NEOCOG_INLINE constexpr int64_t floor_div(int64_t a, int64_t b) {
   return a >= 0 ? a / b : -((-a + b - 1) / b);

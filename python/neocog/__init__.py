@@ -13,4 +13,6 @@ from neocog._threads import set_num_threads as set_num_threads
 __version__ = _core.__version__
 
 if _core.isa_environment_error is not None:
-    _warnings.warn(f"NEOCOG_ISA {_core.isa_environment_error}; using {_core.active_isa()}.", RuntimeWarning, stacklevel=2)
+    _warnings.warn(
+        f"NEOCOG_ISA {_core.isa_environment_error}; using {_core.active_isa()}.", RuntimeWarning, stacklevel=2
+    )

@@ -23,6 +23,8 @@ def as_array(name: str, value: Any, dtype: np.dtype[Any] | None = None) -> Array
         TypeError: Not an array, not on the CPU, or not of the dtype.
     """
     array = _take(name, value)
+    if array.dtype.kind == "f" and not (array.dtype.isnative and array.flags.aligned):
+        array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype != np.float32 and array.dtype != np.float64:
         raise TypeError(
             f"`{name}` has dtype {array.dtype}, but the kernels take float32 or float64; "
@@ -32,8 +34,6 @@ def as_array(name: str, value: Any, dtype: np.dtype[Any] | None = None) -> Array
         raise TypeError(
             f"`{name}` has dtype {array.dtype}, the other arrays {dtype}; convert it with {name}.astype(np.{dtype})."
         )
-    if not array.dtype.isnative or not array.flags.aligned:
-        array = array.astype(array.dtype.newbyteorder("="), copy=True)
     return array
 
 
@@ -109,7 +109,9 @@ def images(
     dense_last = logical.transpose(0, 2, 3, 1).flags.c_contiguous
     if channels_last is None:
         # One channel or one pixel is dense both ways: then the shape's own order decides.
-        channels_last = dense_last if prefer_last and (dense_last or not dense_first) else dense_last and not dense_first
+        channels_last = (
+            dense_last if prefer_last and (dense_last or not dense_first) else dense_last and not dense_first
+        )
         if not dense_first and not dense_last:
             channels_last = prefer_last
     if channels_last and not dense_last:

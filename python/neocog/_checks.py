@@ -52,7 +52,14 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> Pair:
 
 
 def padding_of(
-    value: Any, size: Pair, kernel: Pair, stride: Pair, dilation: Pair, spatial: int = 2, *, name: str = "padding"
+    value: Any,
+    size: Pair,
+    kernel: Pair,
+    stride: Pair,
+    dilation: Pair,
+    spatial: int = 2,
+    *,
+    name: str = "padding",
 ) -> Padding:
     """Resolve a `padding` argument: int, one int per axis, "valid", "same", or one (lo, hi) per axis."""
     if isinstance(value, str):
@@ -73,7 +80,14 @@ def padding_of(
 
 
 def window_size(
-    name: str, size: Pair, kernel: Pair, stride: Pair, padding: Padding, dilation: Pair, *, ceil_mode: bool = False
+    name: str,
+    size: Pair,
+    kernel: Pair,
+    stride: Pair,
+    padding: Padding,
+    dilation: Pair,
+    *,
+    ceil_mode: bool = False,
 ) -> Pair:
     """Output (height, width) of a sliding window, or the error that it does not fit anywhere."""
     outs = []
@@ -96,7 +110,7 @@ def window_size(
 
 def output_mask(value: Any, entries: int) -> tuple[bool, ...]:
     """aten's `output_mask`: which gradients are wanted."""
-    mask = tuple(value)
+    mask = tuple(value) if isinstance(value, Sequence) else ()
     if len(mask) != entries or not all(isinstance(m, bool) for m in mask):
         raise ValueError(f"`output_mask` is {value!r}; it must be {entries} bools.")
     return mask

@@ -105,9 +105,7 @@ def _openmp_runtimes() -> list[str] | None:
             paths = {fields[5].strip() for line in lines if len(fields := line.split(maxsplit=5)) == 6}
     except OSError:
         return None
-    return sorted(
-        path for path in paths if os.path.basename(path).startswith(("libgomp", "libomp", "libiomp"))
-    )
+    return sorted(path for path in paths if os.path.basename(path).startswith(("libgomp", "libomp", "libiomp")))
 
 
 def _version_of(package: str) -> str | None:

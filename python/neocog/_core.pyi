@@ -146,9 +146,7 @@ def max_pool_forward(
     channels_last: bool,
 ) -> Any: ...
 @overload
-def adaptive_max_pool_forward(
-    x: _Array, out: _Ints, return_indices: Literal[False], channels_last: bool
-) -> _Array: ...
+def adaptive_max_pool_forward(x: _Array, out: _Ints, return_indices: Literal[False], channels_last: bool) -> _Array: ...
 @overload
 def adaptive_max_pool_forward(
     x: _Array, out: _Ints, return_indices: Literal[True], channels_last: bool

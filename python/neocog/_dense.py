@@ -49,9 +49,7 @@ def dense_like(name: str, value: Any, other_name: str, other: Dense) -> Array:
     """Take an array of the shape and dtype of another, laid out as that."""
     array = as_array(name, value, other.array.dtype)
     if array.shape != other.shape:
-        raise ValueError(
-            f"`{name}` has shape {array.shape}, `{other_name}` {other.shape}; they must be the same."
-        )
+        raise ValueError(f"`{name}` has shape {array.shape}, `{other_name}` {other.shape}; they must be the same.")
     return other.turn(array)
 
 

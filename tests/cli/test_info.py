@@ -160,7 +160,5 @@ def test_a_reader_that_leaves_is_no_error():
     read, write = os.pipe()
     os.close(read)
     with os.fdopen(write, "w") as out:
-        done = subprocess.run(
-            [sys.executable, "-m", "neocog", "info"], stdout=out, stderr=subprocess.PIPE, text=True
-        )
+        done = subprocess.run([sys.executable, "-m", "neocog", "info"], stdout=out, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (0, "")

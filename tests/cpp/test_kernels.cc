@@ -109,7 +109,8 @@ void taps_panel_lets_nan_through_a_clamp(const GemmKernels<T>& kernels) {
   const std::vector<T> b(kernels.lanes, T(1));
   const int64_t zero = 0;
   Guarded<T> y(kernels.lanes);
-  kernels.taps_panel({&nan, &zero, &zero, 1, 1, 1, b.data(), 1, kernels.lanes, nullptr, y.data(), &zero, true, T(0), T(6)});
+  kernels.taps_panel(
+      {&nan, &zero, &zero, 1, 1, 1, b.data(), 1, kernels.lanes, nullptr, y.data(), &zero, true, T(0), T(6)});
   for (int64_t o = 0; o < kernels.lanes; ++o) CHECK(std::isnan(y[o]));
 }
 
@@ -121,10 +122,11 @@ void planes_panel_is_the_sum_over_taps(const GemmKernels<T>& kernels) {
       const int64_t plane = count + tap[taps - 1] + kernels.plane_slack;
       const int64_t y_plane = round_up(count, kernels.lanes);
       const std::vector<T> x = random_values<T>(channels * plane, 14);
-      const std::vector<T> w = random_values<T>(channels * taps * outputs, 15), bias = random_values<T>(outputs, 16);
+      const std::vector<T> w = random_values<T>(channels * taps * outputs, 15),
+                           bias = random_values<T>(outputs, 16);
       Guarded<T> y(outputs * y_plane);
-      kernels.planes_panel({x.data(), plane, tap, taps, channels, w.data(), outputs, bias.data(), y.data(), y_plane,
-                            count, false, T(0), T(0)});
+      kernels.planes_panel({x.data(), plane, tap, taps, channels, w.data(), outputs, bias.data(), y.data(),
+                            y_plane, count, false, T(0), T(0)});
       for (int64_t o = 0; o < outputs; ++o) {
         for (int64_t q = 0; q < count; ++q) {
           Expected expected;
@@ -147,7 +149,8 @@ void outer_panel_adds_the_sum_over_pixels(const GemmKernels<T>& kernels) {
   for (int64_t vectors = 1; vectors <= kernels.max_vectors; ++vectors) {
     for (const int64_t rows : {1, 3, 7, 8, 9, 17}) {
       const int64_t pixels = 13, width = vectors * kernels.lanes;
-      const std::vector<T> a = random_values<T>(pixels * 6 + rows, 4), dy = random_values<T>(pixels * width, 5);
+      const std::vector<T> a = random_values<T>(pixels * 6 + rows, 4),
+                           dy = random_values<T>(pixels * width, 5);
       std::vector<int64_t> row(pixels);
       for (int64_t p = 0; p < pixels; ++p) row[p] = p * 6;
       Guarded<T> dw(rows * width);
@@ -157,7 +160,8 @@ void outer_panel_adds_the_sum_over_pixels(const GemmKernels<T>& kernels) {
         for (int64_t o = 0; o < width; ++o) {
           Expected expected;
           expected.add(2);
-          for (int64_t p = 0; p < pixels; ++p) expected.add(static_cast<double>(a[row[p] + f]) * dy[p * width + o]);
+          for (int64_t p = 0; p < pixels; ++p)
+            expected.add(static_cast<double>(a[row[p] + f]) * dy[p * width + o]);
           CHECK(expected.holds(dw[f * width + o]));
         }
       }
@@ -218,8 +222,9 @@ void transpose_and_pack_move_every_value(const GemmKernels<T>& kernels) {
     std::iota(position.begin(), position.end(), int64_t{0});
     if (!side_by_side) position[2] = -1;
     Guarded<T> packed(inner * outer * width);
-    kernels.pack_panel({source.data(), columns, column_stride, outer, outer_stride, inner, position.data(), 1}, 0,
-                       vectors, packed.data());
+    kernels.pack_panel(
+        {source.data(), columns, column_stride, outer, outer_stride, inner, position.data(), 1}, 0, vectors,
+        packed.data());
     for (int64_t k = 0; k < outer; ++k) {
       for (int64_t s = 0; s < inner; ++s) {
         for (int64_t o = 0; o < width; ++o) {
@@ -254,8 +259,10 @@ void depthwise_rows_are_the_sum_over_taps(const DepthwiseKernels<T>& kernels, in
       if (two && pair == nullptr) continue;
       const int64_t begin = 1, end = out_w - 1;  // outputs 0 and out_w - 1 belong to someone else
       Guarded<T> y0(out_w * channels), y1(out_w * channels);
-      const DepthwiseRows<T> job{rows.data(), taps, taps, col.data(), step, in_w, channels, weight.data(), bias.data(),
-                                 {y0.data(), y1.data()}, begin, end, channels, false, T(0), T(0)};
+      const DepthwiseRows<T> job{rows.data(), taps,     taps,          col.data(),  step,
+                                 in_w,        channels, weight.data(), bias.data(), {y0.data(), y1.data()},
+                                 begin,       end,      channels,      false,       T(0),
+                                 T(0)};
       two ? pair(job) : kernels.row(job);
       for (int64_t i = 0; i < (two ? 2 : 1); ++i) {
         const Guarded<T>& y = i == 0 ? y0 : y1;
@@ -289,7 +296,8 @@ void test_kernels() {
   dot_block_is_the_product(gemm_kernels<T>());
   transpose_and_pack_move_every_value(gemm_kernels<T>());
   for (const int64_t taps : {1, 2, 3, 5, 7}) {
-    for (const int64_t step : {1, 2}) depthwise_rows_are_the_sum_over_taps(depthwise_kernels<T>(), taps, step);
+    for (const int64_t step : {1, 2})
+      depthwise_rows_are_the_sum_over_taps(depthwise_kernels<T>(), taps, step);
   }
 }
 

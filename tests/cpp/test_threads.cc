@@ -1,5 +1,5 @@
-// core/parallel.h and core/scratch.h, and the ops on top: every item once, and the same bits for any number of
-// threads. Built with the preset `tsan` it also shows that they do not race.
+// core/parallel.h and core/scratch.h, and the ops on top: every item once, and the same bits for any number
+// of threads. Built with the preset `tsan` it also shows that they do not race.
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -80,7 +80,8 @@ void scratch_parts_are_aligned_and_apart() {
       std::fill_n(parts[i], counts[i], static_cast<float>(i));
     }
     for (size_t i = 0; i < 4; ++i) {
-      CHECK(std::all_of(parts[i], parts[i] + counts[i], [i](float value) { return value == static_cast<float>(i); }));
+      CHECK(std::all_of(parts[i], parts[i] + counts[i],
+                        [i](float value) { return value == static_cast<float>(i); }));
     }
   }
 }
@@ -124,11 +125,11 @@ void ops_give_the_same_bits(Layout layout) {
     same_bits_for_any_number_of_threads("conv_backward_x", x.size(), [&](float* dx) {
       conv_backward_x<float>(g, grad, weight.data(), {dx, n, c, h.in, w.in, layout});
     });
-    same_bits_for_any_number_of_threads("conv_backward_weight", o * c / groups * 9, [&](float* dw) {
-      conv_backward_weight<float>(g, input, grad, dw);
-    });
+    same_bits_for_any_number_of_threads("conv_backward_weight", o * c / groups * 9,
+                                        [&](float* dw) { conv_backward_weight<float>(g, input, grad, dw); });
   }
-  same_bits_for_any_number_of_threads("conv_backward_bias", o, [&](float* db) { conv_backward_bias<float>(grad, db); });
+  same_bits_for_any_number_of_threads("conv_backward_bias", o,
+                                      [&](float* db) { conv_backward_bias<float>(grad, db); });
 
   const ConvGeometry depthwise{n, c, c, c, h, w};
   const std::vector<float> dy_c = random_values(n * c * p * q, 5);
@@ -144,7 +145,8 @@ void ops_give_the_same_bits(Layout layout) {
   });
   const std::vector<float> pointwise = random_values(o * c, 6);
   same_bits_for_any_number_of_threads("separable_forward", n * o * p * q, [&](float* y) {
-    separable_forward<float>(depthwise, input, weight.data(), pointwise.data(), epilogue, {y, n, o, p, q, layout});
+    separable_forward<float>(depthwise, input, weight.data(), pointwise.data(), epilogue,
+                             {y, n, o, p, q, layout});
   });
 }
 

@@ -1,4 +1,5 @@
-// core/window.h and ops/conv/conv_axis.h against the definition of a sliding window, for thousands of small geometries.
+// core/window.h and ops/conv/conv_axis.h against the definition of a sliding window, for thousands of small
+// geometries.
 #include <algorithm>
 #include <tuple>
 #include <vector>
@@ -16,7 +17,8 @@ static_assert(WindowAxis{224, 7, 2, 1, 3, 3}.out() == 112);
 static_assert(WindowAxis{2, 3, 1, 1, 0, 0}.out() == 0, "a kernel that does not fit has no position");
 static_assert(WindowAxis{6, 3, 1, 4, 4, 4}.out() == 6, "dilation reaches past both edges");
 static_assert(WindowAxis{5, 3, 1, 1, -1, -1}.out() == 1, "negative padding crops");
-static_assert(floor_div(-1, 4) == -1 && floor_div(-4, 4) == -1 && floor_div(-5, 4) == -2 && floor_div(7, 4) == 1);
+static_assert(floor_div(-1, 4) == -1 && floor_div(-4, 4) == -1 && floor_div(-5, 4) == -2 &&
+              floor_div(7, 4) == 1);
 static_assert(ceil_div(7, 4) == 2 && ceil_div(8, 4) == 2 && round_up(9, 8) == 16 && round_up(16, 8) == 16);
 
 template <class F>
@@ -68,7 +70,8 @@ std::vector<Product> products_of(const WindowAxis& axis) {
   return products;
 }
 
-// The products that a tap convolution over `in` elements makes, as (element read, kernel index, element written).
+// The products that a tap convolution over `in` elements makes, as (element read, kernel index, element
+// written).
 std::vector<Product> products_of(const TapConvAxis& axis, int64_t in) {
   std::vector<Product> products;
   for (const TapPhaseAxis& phase : axis.phases) {

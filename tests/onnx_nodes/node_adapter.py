@@ -52,9 +52,7 @@ def _conv(attributes: Attributes, x: Array, weight: Array, bias: Array | None = 
     return [_one_or_two_d("conv", x)(x, weight, bias, **steps)]
 
 
-def _conv_transpose(
-    attributes: Attributes, x: Array, weight: Array, bias: Array | None = None
-) -> list[Array]:
+def _conv_transpose(attributes: Attributes, x: Array, weight: Array, bias: Array | None = None) -> list[Array]:
     axes = x.ndim - 2
     strides = attributes.get("strides", [1] * axes)
     dilations = attributes.get("dilations", [1] * axes)

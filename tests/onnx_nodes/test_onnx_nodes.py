@@ -15,9 +15,7 @@ onnx = pytest.importorskip("onnx")
 import node_adapter  # noqa: E402
 
 RTOL, ATOL = 1e-5, 1e-6  # the suite itself asks for 1e-3
-ROUNDED = {
-    "test_averagepool_2d_ceil_last_window_starts_on_pad"
-}  # the suite writes these values with four digits
+ROUNDED = {"test_averagepool_2d_ceil_last_window_starts_on_pad"}  # the suite writes these values with four digits
 
 LEFT_OUT = {  # reason: cases
     "volumes": [
@@ -97,11 +95,7 @@ def cases() -> dict[str, Any]:
             importlib.import_module(f"onnx.backend.test.case.node.{modules.get(op_type, op_type.lower())}")
     # A case whose name ends in _expanded is the same one, written in other operators.
     graphs = ((case, case.model.graph.node) for case in suite._NodeTestCases)
-    return {
-        case.name: case
-        for case, nodes in graphs
-        if len(nodes) == 1 and nodes[0].op_type in node_adapter.NODES
-    }
+    return {case.name: case for case, nodes in graphs if len(nodes) == 1 and nodes[0].op_type in node_adapter.NODES}
 
 
 def attribute(proto: Any) -> Any:

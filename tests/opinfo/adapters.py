@@ -37,9 +37,7 @@ def _conv_transpose(axes: int) -> Callable[..., Result]:
     forward = getattr(ops, f"conv_transpose{axes}d")
     backward = getattr(ops, f"conv_transpose{axes}d_backward")
 
-    def conv_transpose(
-        input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
-    ) -> Result:
+    def conv_transpose(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1) -> Result:
         steps = {"stride": stride, "padding": padding, "output_padding": output_padding}
         steps |= {"groups": groups, "dilation": dilation}
         mask = (True, True, bias is not None)

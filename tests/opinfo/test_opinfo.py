@@ -128,11 +128,7 @@ def test_every_entry_of_the_database_is_run_or_left_out_with_a_reason():
 
 def names() -> list[Any]:
     """(name, variant) of every OpInfo to run."""
-    return [
-        pytest.param(key, id="-".join(filter(None, key)))
-        for key in database()
-        if key not in exclusions.VARIANTS
-    ]
+    return [pytest.param(key, id="-".join(filter(None, key))) for key in database() if key not in exclusions.VARIANTS]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -160,9 +156,7 @@ def raised_inside_the_package(error: BaseException) -> bool:
 
 def names_with_bad_inputs() -> list[Any]:
     entries = ((param, database()[param.values[0]]) for param in names())
-    return [
-        param for param, op in entries if op.error_inputs_func and any(True for _ in op.error_inputs("cpu"))
-    ]
+    return [param for param, op in entries if op.error_inputs_func and any(True for _ in op.error_inputs("cpu"))]
 
 
 @pytest.mark.parametrize("key", names_with_bad_inputs())

@@ -119,9 +119,7 @@ def check_output_mask(problem: Problem, rng: np.random.Generator) -> None:
     full = problem.backward(grad_y)
     for mask in np.ndindex(*[2] * len(full)):
         wanted = tuple(map(bool, mask))
-        for grad, expected, want in zip(
-            problem.backward(grad_y, output_mask=wanted), full, wanted, strict=True
-        ):
+        for grad, expected, want in zip(problem.backward(grad_y, output_mask=wanted), full, wanted, strict=True):
             assert (grad is not None) == want, f"{wanted}"
             if want:
                 np.testing.assert_array_equal(grad, expected)

@@ -44,9 +44,7 @@ def test_backward_sums_over_what_was_broadcast(x_shape, y_shape, dtype, isa, rng
     grad_y = helpers.normal(rng, np.broadcast_shapes(x_shape, y_shape), dtype)
     expected = reference.add_backward(grad_y, x_shape, y_shape)
     magnitude = reference.add_backward(abs(grad_y), x_shape, y_shape)
-    for grad, exact, terms in zip(
-        ops.add_backward(grad_y, x_shape, y_shape), expected, magnitude, strict=True
-    ):
+    for grad, exact, terms in zip(ops.add_backward(grad_y, x_shape, y_shape), expected, magnitude, strict=True):
         assert grad.dtype == dtype
         assert grad.shape == exact.shape
         assert not np.shares_memory(grad, grad_y)
@@ -54,9 +52,7 @@ def test_backward_sums_over_what_was_broadcast(x_shape, y_shape, dtype, isa, rng
         assert np.all(abs(grad - exact) <= 40 * groups * np.finfo(dtype).eps * terms)
 
 
-@hypothesis.given(
-    data=st.data(), pair=shapes.mutually_broadcastable_shapes(num_shapes=2, max_dims=5, max_side=6)
-)
+@hypothesis.given(data=st.data(), pair=shapes.mutually_broadcastable_shapes(num_shapes=2, max_dims=5, max_side=6))
 @hypothesis.settings(max_examples=200, deadline=None)
 def test_any_shapes_in_any_order_of_axes(data, pair):
     arrays = []
@@ -106,9 +102,7 @@ def test_the_result_lies_as_the_first_full_operand_does(layout, rng):
         np.testing.assert_array_equal(grad, x)
 
 
-@pytest.mark.parametrize(
-    ("shape", "kept"), [((64, 40, 900), (40, 1)), ((20000, 50), (50,)), ((3, 100_000), (3, 1))]
-)
+@pytest.mark.parametrize(("shape", "kept"), [((64, 40, 900), (40, 1)), ((20000, 50), (50,)), ((3, 100_000), (3, 1))])
 def test_sums_have_the_same_bits_for_any_number_of_threads(shape, kept, threads, rng):
     import neocog
 

@@ -43,9 +43,7 @@ def assert_forward_within_bound(y, x, weight, bias, mean, var, eps, statistics=0
     unit = (x.astype(np.float64) - per_channel(mean, x)) / np.sqrt(per_channel(var, x) + eps)
     scaled = unit * per_channel(weight, x)
     exact = scaled + per_channel(bias, x)
-    bound = 4 * (abs(scaled) + abs(per_channel(bias, x))) + statistics * (
-        abs(scaled) + abs(per_channel(weight, x))
-    )
+    bound = 4 * (abs(scaled) + abs(per_channel(bias, x))) + statistics * (abs(scaled) + abs(per_channel(weight, x)))
     assert np.all(abs(y - exact) <= np.finfo(y.dtype).eps * bound)
 
 
@@ -100,10 +98,7 @@ def test_an_outlier_as_the_first_value_spoils_no_statistic(layout, isa, rng):
 
 
 def test_a_trend_across_the_batch_spoils_no_statistic(layout, isa, rng):
-    x = (
-        helpers.normal(rng, (16, 20, 20, 20))
-        + np.linspace(-1e4, 1e4, 16, dtype=np.float32)[:, None, None, None]
-    )
+    x = helpers.normal(rng, (16, 20, 20, 20)) + np.linspace(-1e4, 1e4, 16, dtype=np.float32)[:, None, None, None]
     _, mean, var = ops.batch_norm(helpers.lay_out(x, layout), training=True)
     wide = x.astype(np.float64)
     np.testing.assert_allclose(var, wide.var((0, 2, 3)), rtol=1e-5)
@@ -127,9 +122,7 @@ def test_backward_is_within_the_documented_bound(shape, training, layout, dtype,
     if training:
         _, mean, var = ops.batch_norm(x, training=True)
     statistics = {"mean": mean, "var": var, "training": training}
-    got = ops.batch_norm_backward(
-        helpers.lay_out(grad_y, layout), helpers.lay_out(x, layout), weight, **statistics
-    )
+    got = ops.batch_norm_backward(helpers.lay_out(grad_y, layout), helpers.lay_out(x, layout), weight, **statistics)
     expected = reference.batch_norm_backward(grad_y, x, weight, **statistics)
     helpers.assert_laid_out(got[0], layout)
     assert all(g.dtype == dtype for g in got)

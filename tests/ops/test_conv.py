@@ -99,9 +99,7 @@ def test_any_number_of_threads_gives_the_same_bits(op, case, threads, isa, layou
 @pytest.mark.parametrize("channels", [1, 3, 17, 728])
 def test_every_count_of_channels_meets_every_other(channels, out_channels, isa, layout, rng):
     """Both sides of a vector, of a panel and of a merged run of taps; on images one wide and one high too."""
-    kernel = (
-        (1, 1) if channels == out_channels == 728 else (3, 3)
-    )  # 9 * 728 * 728 would take the oracle a second
+    kernel = (1, 1) if channels == out_channels == 728 else (3, 3)  # 9 * 728 * 728 would take the oracle a second
     for size in ((5, 9), (7, 1), (1, 6)):
         case = Conv((1, channels, *size), (out_channels, channels, *kernel), stride=(1, 2), padding=1)
         given = problem("conv2d", case, rng, np.float32, layout)
@@ -109,9 +107,7 @@ def test_every_count_of_channels_meets_every_other(channels, out_channels, isa, 
         checks.check_backward(given, rng)
 
 
-@pytest.mark.parametrize(
-    ("op", "case"), [("conv2d", cases.CONV2D["batch_5"]), ("conv1d", cases.CONV1D["k3"])]
-)
+@pytest.mark.parametrize(("op", "case"), [("conv2d", cases.CONV2D["batch_5"]), ("conv1d", cases.CONV1D["k3"])])
 def test_output_mask_skips_what_it_says_and_changes_nothing_else(op, case, layout, rng):
     checks.check_output_mask(problem(op, case, rng, np.float32, layout), rng)
 

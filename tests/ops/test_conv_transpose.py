@@ -25,15 +25,9 @@ CUT2D = {
     "several_inputs_to_one_output": ConvTranspose((2, 24, 9, 17), (24, 1, 3, 3), stride=2, groups=8),
 }
 EDGES2D = {
-    "depthwise_stride_along_rows_only": ConvTranspose(
-        (2, 8, 9, 11), (8, 1, 3, 3), stride=(2, 1), padding=1, groups=8
-    ),
-    "depthwise_stride_along_columns_only": ConvTranspose(
-        (2, 8, 9, 11), (8, 1, 3, 3), stride=(1, 2), groups=8
-    ),
-    "depthwise_gaps": ConvTranspose(
-        (1, 6, 4, 5), (6, 1, 2, 1), stride=(3, 4), output_padding=(2, 3), groups=6
-    ),
+    "depthwise_stride_along_rows_only": ConvTranspose((2, 8, 9, 11), (8, 1, 3, 3), stride=(2, 1), padding=1, groups=8),
+    "depthwise_stride_along_columns_only": ConvTranspose((2, 8, 9, 11), (8, 1, 3, 3), stride=(1, 2), groups=8),
+    "depthwise_gaps": ConvTranspose((1, 6, 4, 5), (6, 1, 2, 1), stride=(3, 4), output_padding=(2, 3), groups=6),
     "depthwise_dilated": ConvTranspose((1, 6, 5, 6), (6, 1, 3, 2), stride=2, dilation=(3, 2), groups=6),
     "several_inputs_to_one_output_stride_1": ConvTranspose((1, 12, 7, 6), (12, 1, 3, 3), padding=1, groups=4),
     "channel_to_several": ConvTranspose((1, 5, 6, 5), (5, 3, 3, 3), stride=2, groups=5),
@@ -65,8 +59,7 @@ def problem(op: str, case: ConvTranspose, rng, dtype=np.float32, layout: str = "
     weight = helpers.normal(rng, case.weight, dtype)
     bias = helpers.normal(rng, (case.out_channels,), dtype)
     steps = (
-        (s[-1 - axis] if np.ndim(s) else s for s in (case.stride, case.dilation))
-        for axis in range(len(case.x) - 2)
+        (s[-1 - axis] if np.ndim(s) else s for s in (case.stride, case.dilation)) for axis in range(len(case.x) - 2)
     )
     taps = prod(most_taps(case.weight[-1 - axis], *step) for axis, step in enumerate(steps))
     terms = case.x[1] // case.groups * taps, prod(case.weight[1:]), case.x[0] * prod(case.x[2:])
@@ -175,9 +168,7 @@ def test_a_fused_activation_is_the_activation_afterwards(op, case, activation, i
 
 
 # Other crops are spelled otherwise by convolution, and have their own tests.
-CROPPED_ALIKE = [
-    p for p in NAMED if not isinstance(p.values[1].padding, str) and p.values[1].output_padding == 0
-]
+CROPPED_ALIKE = [p for p in NAMED if not isinstance(p.values[1].padding, str) and p.values[1].output_padding == 0]
 
 
 @pytest.mark.parametrize(("op", "case"), CROPPED_ALIKE)
@@ -308,7 +299,5 @@ def test_backward_rejects_by_the_same_rules(changes, error, message):
 def test_one_dimension_rejects_what_is_two_dimensional():
     with pytest.raises(ValueError, match=r"`x` has 4 axes, shape .*; it must have 3"):
         ops.conv_transpose1d(X, W[:, :, 0])
-    with pytest.raises(
-        ValueError, match=r"`output_padding` is \(1, 1\); it must be an int or have 1 entries"
-    ):
+    with pytest.raises(ValueError, match=r"`output_padding` is \(1, 1\); it must be an int or have 1 entries"):
         ops.conv_transpose1d(X[:, :, 0], W[:, :, 0], output_padding=(1, 1), stride=2)

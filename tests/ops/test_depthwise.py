@@ -30,9 +30,7 @@ NAMED = (
     | {
         "stride_along_rows_only": Depthwise((2, 6, 15, 14), (12, 1, 3, 3), stride=(2, 1), padding=1),
         "stride_along_columns_only": Depthwise((2, 6, 9, 14), (6, 1, 3, 3), stride=(1, 2), padding=1),
-        "multiplier_4_strided_unevenly": Depthwise(
-            (1, 3, 13, 16), (12, 1, 4, 5), stride=(3, 2), padding=(2, 1)
-        ),
+        "multiplier_4_strided_unevenly": Depthwise((1, 3, 13, 16), (12, 1, 4, 5), stride=(3, 2), padding=(2, 1)),
     }
 )
 named = pytest.mark.parametrize("case", NAMED.values(), ids=NAMED)
@@ -109,9 +107,7 @@ def test_one_image_needs_no_batch_axis(name, layout, rng):
 
 
 @pytest.mark.parametrize("activation", [a for a in ops.ACTIVATIONS if a in reference.ACTIVATIONS])
-@pytest.mark.parametrize(
-    "name", ["mobilenet_3x3", "multiplier_2", "stride_leaves_a_remainder", "convnext_7x7"]
-)
+@pytest.mark.parametrize("name", ["mobilenet_3x3", "multiplier_2", "stride_leaves_a_remainder", "convnext_7x7"])
 def test_a_fused_activation_is_the_activation_afterwards(name, activation, isa, layout, rng):
     checks.check_activation(problem(NAMED[name], rng, np.float32, layout), activation)
 

@@ -190,9 +190,7 @@ def test_nan_and_infinity_go_where_they_go_in_pytorch(name, arguments, dtype, is
     y = function(theirs, **arguments)
     y.sum().backward()
     with np.errstate(over="ignore"):
-        np.testing.assert_allclose(
-            getattr(ops, name)(x, **arguments), y.detach().numpy().astype(dtype), rtol=1e-6
-        )
+        np.testing.assert_allclose(getattr(ops, name)(x, **arguments), y.detach().numpy().astype(dtype), rtol=1e-6)
     at = y.detach().numpy().astype(dtype) if name in FROM_RESULT else x
     gradient = getattr(ops, f"{name}_backward")(np.ones_like(x), at, **arguments)
     np.testing.assert_allclose(gradient, theirs.grad.numpy(), rtol=1e-6)

@@ -121,9 +121,7 @@ def test_concat_of_any_rank(shape, rng):
     np.testing.assert_array_equal(ops.concat(arrays, axis=-1), np.concatenate(arrays, -1))
 
 
-@pytest.mark.parametrize(
-    "shape", [(2, 17, 9, 11), (1, 64, 30, 31), (1, 3, 40, 41), (2, 300, 3, 3), (1, 600, 9, 70)]
-)
+@pytest.mark.parametrize("shape", [(2, 17, 9, 11), (1, 64, 30, 31), (1, 3, 40, 41), (2, 300, 3, 3), (1, 600, 9, 70)])
 def test_concat_of_both_layouts_turns_one_of_them(shape, isa, dtype, rng):
     first, last = normal(rng, shape, dtype), lay_out(normal(rng, shape, dtype), "NHWC")
     y = ops.concat([first, last, first])

@@ -65,9 +65,7 @@ def check_forward(shape, how, mode, align_corners, layout, dtype, rng):
     if mode.startswith("nearest"):
         np.testing.assert_array_equal(y, expected)
     else:
-        magnitude = reference.magnitude(
-            reference.interpolate, x, mode=mode, align_corners=align_corners, **how
-        )
+        magnitude = reference.magnitude(reference.interpolate, x, mode=mode, align_corners=align_corners, **how)
         assert_within(y, expected, magnitude, 4)
 
 
@@ -86,9 +84,7 @@ def check_backward(shape, how, mode, align_corners, layout, dtype, rng):
     assert_same_layout(grad_x, grad_y)
 
 
-CASES = {f"2d_{name}": case for name, case in CASES2D.items()} | {
-    f"1d_{name}": case for name, case in CASES1D.items()
-}
+CASES = {f"2d_{name}": case for name, case in CASES2D.items()} | {f"1d_{name}": case for name, case in CASES1D.items()}
 
 
 @pytest.mark.parametrize(("mode", "align_corners"), MODES.values(), ids=MODES)
@@ -109,9 +105,7 @@ def test_float64_runs_the_portable_body(shape, how, mode, align_corners, layout,
 def test_random_sizes_and_the_adjoint(mode, align_corners, rng):
     for _ in range(25):
         size, out = rng.integers(1, 70, 2), rng.integers(1, 70, 2)
-        x = lay_out(
-            normal(rng, (2, int(rng.integers(1, 20)), *size), np.float64), rng.choice(["NCHW", "NHWC"])
-        )
+        x = lay_out(normal(rng, (2, int(rng.integers(1, 20)), *size), np.float64), rng.choice(["NCHW", "NHWC"]))
         y = ops.interpolate(x, tuple(out), mode=mode, align_corners=align_corners)
         grad_y = normal(rng, y.shape, np.float64)
         grad_x = ops.interpolate_backward(grad_y, size, mode=mode, align_corners=align_corners)

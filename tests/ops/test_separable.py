@@ -27,12 +27,8 @@ NAMED = (
     | CUT
     | {
         "stride_exceeds_kernel": Separable((1, 5, 12, 11), (5, 1, 2, 2), stride=(5, 3), out_channels=4),
-        "stride_along_rows_only": Separable(
-            (2, 6, 11, 8), (6, 1, 3, 3), stride=(2, 1), padding=1, out_channels=9
-        ),
-        "kernel_exceeds_image_within_padding": Separable(
-            (1, 4, 3, 2), (4, 1, 5, 5), padding=2, out_channels=3
-        ),
+        "stride_along_rows_only": Separable((2, 6, 11, 8), (6, 1, 3, 3), stride=(2, 1), padding=1, out_channels=9),
+        "kernel_exceeds_image_within_padding": Separable((1, 4, 3, 2), (4, 1, 5, 5), padding=2, out_channels=3),
         "asymmetric_padding": Separable((1, 4, 6, 5), (4, 1, 3, 3), padding=((0, 2), (3, 1)), out_channels=3),
     }
 )

@@ -66,9 +66,7 @@ class Setting(NamedTuple):
 @st.composite
 def some_settings(draw: st.DrawFn) -> Setting:
     layout, dtype = draw(st.sampled_from(["NCHW", "NHWC"])), draw(st.sampled_from([np.float32, np.float64]))
-    return Setting(
-        draw(st.integers(1, 3)), layout, dtype, np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    )
+    return Setting(draw(st.integers(1, 3)), layout, dtype, np.random.default_rng(draw(st.integers(0, 2**32 - 1))))
 
 
 # Few channels, one vector, and one more than a vector.
@@ -79,17 +77,13 @@ def inner(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.sum(a.astype(np.float64) * b))
 
 
-def assert_adjoint(
-    y: np.ndarray, grad_y: np.ndarray, x: np.ndarray, grad_x: np.ndarray, bound: float
-) -> None:
+def assert_adjoint(y: np.ndarray, grad_y: np.ndarray, x: np.ndarray, grad_x: np.ndarray, bound: float) -> None:
     assert grad_x.shape == x.shape
     assert grad_x.dtype == x.dtype
     assert abs(inner(y, grad_y) - inner(x, grad_x)) <= bound
 
 
-def check_convolution(
-    forward: Any, backward: Any, oracle: Any, setting: Setting, x, weight, steps, terms
-) -> None:
+def check_convolution(forward: Any, backward: Any, oracle: Any, setting: Setting, x, weight, steps, terms) -> None:
     """terms: of the longest sum, whichever of the results has it."""
     y = forward(x, weight, **steps)
     magnitude = reference.magnitude(oracle, x, weight, **steps)

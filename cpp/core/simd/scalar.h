@@ -10,8 +10,8 @@ namespace neocog::scalar {
 
 // The contract of Vec, the same in every ISA header: `lanes` values of T in one register.
 // max and min return b where a or b is NaN; load_n and store_n touch the first n lanes only.
-// stream stores past the caches where the instruction set can: p aligned to the vector, fence() before the data are
-// handed to another thread.
+// stream stores past the caches where the instruction set can: p aligned to the vector, fence() before the
+// data are handed to another thread.
 template <class T>
 struct Vec {
   static constexpr int64_t lanes = 16 / sizeof(T);

@@ -10,13 +10,14 @@
 
 namespace neocog {
 template <class T>
-void conv_forward(const ConvGeometry& g, Image<const T> x, const T* weight, const Epilogue<T>& epilogue, Image<T> y) {
+void conv_forward(const ConvGeometry& g, Image<const T> x, const T* weight, const Epilogue<T>& epilogue,
+                  Image<T> y) {
   if (is_depthwise(g)) {
     depthwise_forward(g, x, weight, epilogue, y);
     return;
   }
-  tap_conv(forward_axis(g.h), forward_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel, WeightRole::kForward,
-           epilogue, y);
+  tap_conv(forward_axis(g.h), forward_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,
+           WeightRole::kForward, epilogue, y);
 }
 
 template <class T>
@@ -62,9 +63,10 @@ void conv_backward_bias(Image<const T> dy, T* db) {
   });
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                                  \
-  template void conv_forward<T>(const ConvGeometry&, Image<const T>, const T*, const Epilogue<T>&, Image<T>); \
-  template void conv_backward_x<T>(const ConvGeometry&, Image<const T>, const T*, Image<T>);                  \
+#define NEOCOG_INSTANTIATE(T)                                                                      \
+  template void conv_forward<T>(const ConvGeometry&, Image<const T>, const T*, const Epilogue<T>&, \
+                                Image<T>);                                                         \
+  template void conv_backward_x<T>(const ConvGeometry&, Image<const T>, const T*, Image<T>);       \
   template void conv_backward_bias<T>(Image<const T>, T*);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

@@ -1,7 +1,10 @@
-// Convolution (cross-correlation, as every framework has it) with stride, dilation, groups and any zero padding.
-//   y[n,o,i,j] = f(bias[o] + sum over c,r,s of x[n, c, h.tap(i,r), w.tap(j,s)] * weight[o,c,r,s] + residual[n,o,i,j])
-// x (N,C,H,W), weight (O, C/groups, R, S) dense, y (N,O,P,Q); x and y in either layout. One dimension is H = R = 1.
-// Products accumulate in the type of the data over (r,s,c) in that order: |error| <= (R*S*C/groups + 2) * eps * sum |x*w|.
+// Convolution (cross-correlation, as every framework has it) with stride, dilation, groups and any zero
+// padding.
+//   y[n,o,i,j] = f(bias[o] + sum over c,r,s of x[n, c, h.tap(i,r), w.tap(j,s)] * weight[o,c,r,s] +
+//   residual[n,o,i,j])
+// x (N,C,H,W), weight (O, C/groups, R, S) dense, y (N,O,P,Q); x and y in either layout. One dimension is H =
+// R = 1. Products accumulate in the type of the data over (r,s,c) in that order: |error| <= (R*S*C/groups +
+// 2) * eps * sum |x*w|.
 #pragma once
 
 #include "core/image.h"
@@ -31,7 +34,8 @@ void conv_forward(const ConvGeometry&, Image<const T> x, const T* weight, const 
 template <class T>
 void conv_backward_x(const ConvGeometry&, Image<const T> dy, const T* weight, Image<T> dx);
 
-// dw[o,c,r,s] = sum over n,i,j of dy[n,o,i,j] * x[n, c, h.tap(i,r), w.tap(j,s)], the same bits for any number of threads.
+// dw[o,c,r,s] = sum over n,i,j of dy[n,o,i,j] * x[n, c, h.tap(i,r), w.tap(j,s)], the same bits for any number
+// of threads.
 template <class T>
 void conv_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw);
 

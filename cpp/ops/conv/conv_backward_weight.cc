@@ -13,7 +13,8 @@
 namespace neocog {
 namespace {
 
-// dy's panel of one tile (96 pixels x 64 channels x 4 bytes = 24 KB) stays in the first-level cache while every tap reads it.
+// dy's panel of one tile (96 pixels x 64 channels x 4 bytes = 24 KB) stays in the first-level cache while
+// every tap reads it.
 constexpr int64_t kTilePixels = 96;
 constexpr int64_t kStripBytes = 256 << 10;
 // The work is cut by the geometry alone, never by the number of threads: sums keep their order.
@@ -26,9 +27,9 @@ struct WeightGradientPlan {
   bool in_place;
   int64_t pixel, pitch;
   int64_t tile_h, tile_w, tiles_h, tiles_w, strip_rows, strip_cols;
-  int64_t taps, run;            // taps with merged columns, elements under each
+  int64_t taps, run;  // taps with merged columns, elements under each
   int64_t pixel_chunks, column_chunks;
-  int64_t rows;                 // taps * run = R * S * in_group
+  int64_t rows;  // taps * run = R * S * in_group
 };
 
 template <class T>
@@ -47,11 +48,13 @@ WeightGradientPlan make_plan(const ConvGeometry& g, const Image<const T>& x, con
   };
   const int64_t out_h = g.h.out(), out_w = g.w.out();
   int64_t tw = out_w;
-  while (tw > 8 && (tw > kTilePixels || (strip_size(1, tw) > budget && tw * g.w.stride > reach_w))) tw = ceil_div(tw, 2);
+  while (tw > 8 && (tw > kTilePixels || (strip_size(1, tw) > budget && tw * g.w.stride > reach_w)))
+    tw = ceil_div(tw, 2);
   plan.tiles_w = ceil_div(out_w, tw);
   plan.tile_w = ceil_div(out_w, plan.tiles_w);
   int64_t th = 1;
-  while (th < out_h && strip_size(th + 1, plan.tile_w) <= budget && (th + 1) * plan.tile_w <= kTilePixels) ++th;
+  while (th < out_h && strip_size(th + 1, plan.tile_w) <= budget && (th + 1) * plan.tile_w <= kTilePixels)
+    ++th;
   plan.tiles_h = ceil_div(out_h, th);
   plan.tile_h = ceil_div(out_h, plan.tiles_h);
   plan.strip_rows = (plan.tile_h - 1) * g.h.stride + reach_h + 1;
@@ -64,24 +67,26 @@ WeightGradientPlan make_plan(const ConvGeometry& g, const Image<const T>& x, con
   plan.rows = plan.taps * plan.run;
 
   const int64_t tiles = g.batch * plan.tiles_h * plan.tiles_w;
-  const int64_t bytes = g.in_channels * plan.out_group * g.h.kernel * g.w.kernel * static_cast<int64_t>(sizeof(T));
+  const int64_t bytes =
+      g.in_channels * plan.out_group * g.h.kernel * g.w.kernel * static_cast<int64_t>(sizeof(T));
   plan.pixel_chunks = std::clamp<int64_t>(g.batch * out_h * out_w / kPixelsPerChunk, 1, kItems);
-  plan.pixel_chunks = std::min({plan.pixel_chunks, tiles, std::max<int64_t>(1, kPartialBytes / std::max<int64_t>(1, bytes))});
+  plan.pixel_chunks =
+      std::min({plan.pixel_chunks, tiles, std::max<int64_t>(1, kPartialBytes / std::max<int64_t>(1, bytes))});
   plan.column_chunks = std::min(split.panels, ceil_div(kItems, plan.pixel_chunks * g.groups));
   return plan;
 }
 
 // to (pixels, width) = the tile's columns of dy, with zeros where the panel is wider than the columns.
 template <class T>
-void pack_dy(const Image<const T>& dy, int64_t n, int64_t channel, int64_t columns, int64_t row0, int64_t rows,
-             int64_t col0, int64_t cols, int64_t width, T* to) {
+void pack_dy(const Image<const T>& dy, int64_t n, int64_t channel, int64_t columns, int64_t row0,
+             int64_t rows, int64_t col0, int64_t cols, int64_t width, T* to) {
   if (columns < width) std::memset(to, 0, sizeof(T) * rows * cols * width);
   if (!dy.channels_last()) {
     const bool whole_rows = cols == dy.w;
     const int64_t calls = whole_rows ? 1 : rows, pixels = whole_rows ? rows * cols : cols;
     for (int64_t i = 0; i < calls; ++i) {
-      gemm_kernels<T>().transpose(dy.at(n, channel, row0 + i, col0), dy.stride_c(), to + i * pixels * width, width,
-                                  columns, pixels);
+      gemm_kernels<T>().transpose(dy.at(n, channel, row0 + i, col0), dy.stride_c(), to + i * pixels * width,
+                                  width, columns, pixels);
     }
     return;
   }
@@ -133,7 +138,7 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
 
   const int64_t tiles = g.batch * plan.tiles_h * plan.tiles_w;
   const int64_t taps_w = plan.taps / g.h.kernel;
-  parallel_for(items, [&](int64_t item, int thread) {
+  parallel_for(items, threads, [&](int64_t item, int thread) {
     const Workspace& space = workspaces[thread];
     const int64_t column_chunk = item % plan.column_chunks, group = item / plan.column_chunks % g.groups;
     const int64_t pixel_chunk = item / plan.column_chunks / g.groups;
@@ -144,7 +149,8 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
     std::memset(sums + plan.rows * first0, 0, sizeof(T) * plan.rows * (first1 - first0));
     const int64_t tile_end = tiles * (pixel_chunk + 1) / plan.pixel_chunks;
     for (int64_t tile = tiles * pixel_chunk / plan.pixel_chunks; tile < tile_end; ++tile) {
-      const int64_t j0 = tile % plan.tiles_w * plan.tile_w, i0 = tile / plan.tiles_w % plan.tiles_h * plan.tile_h;
+      const int64_t j0 = tile % plan.tiles_w * plan.tile_w,
+                    i0 = tile / plan.tiles_w % plan.tiles_h * plan.tile_h;
       const int64_t n = tile / plan.tiles_w / plan.tiles_h;
       const int64_t rows = std::min(plan.tile_h, dy.h - i0), cols = std::min(plan.tile_w, dy.w - j0);
       if (rows <= 0 || cols <= 0) continue;
@@ -164,10 +170,11 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
       for (int64_t panel = panel0; panel < panel1; ++panel) {
         const int64_t vectors = split.width(panel), width = vectors * kernels.lanes;
         const int64_t first = split.begin(panel) * kernels.lanes;
-        pack_dy(dy, n, group * plan.out_group + first, std::min(width, plan.out_group - first), i0, rows, j0, cols,
-                width, space.block);
+        pack_dy(dy, n, group * plan.out_group + first, std::min(width, plan.out_group - first), i0, rows, j0,
+                cols, width, space.block);
         for (int64_t tap = 0; tap < plan.taps; ++tap) {
-          const int64_t offset = tap / taps_w * g.h.dilation * plan.pitch + tap % taps_w * g.w.dilation * plan.pixel;
+          const int64_t offset =
+              tap / taps_w * g.h.dilation * plan.pitch + tap % taps_w * g.w.dilation * plan.pixel;
           kernels.outer_panel({a + offset, space.row, pixels, plan.run, space.block, vectors,
                                sums + plan.rows * first + tap * plan.run * width});
         }
@@ -176,7 +183,7 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
   });
 
   // Adds the chunks in their order and turns (r, s, c; o) into (o, c, r, s).
-  parallel_for(g.groups * split.panels, [&](int64_t item, int thread) {
+  parallel_for(g.groups * split.panels, threads, [&](int64_t item, int thread) {
     const int64_t panel = item % split.panels, group = item / split.panels;
     const int64_t width = split.width(panel) * kernels.lanes, first = split.begin(panel) * kernels.lanes;
     const int64_t count = plan.rows * width;
@@ -199,7 +206,9 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
   });
 }
 
-template void conv_backward_weight<float>(const ConvGeometry&, Image<const float>, Image<const float>, float*);
-template void conv_backward_weight<double>(const ConvGeometry&, Image<const double>, Image<const double>, double*);
+template void conv_backward_weight<float>(const ConvGeometry&, Image<const float>, Image<const float>,
+                                          float*);
+template void conv_backward_weight<double>(const ConvGeometry&, Image<const double>, Image<const double>,
+                                           double*);
 
 }  // namespace neocog

@@ -24,8 +24,8 @@ struct PlanePhase {
 
 // Planes of x (channels, rows, pitch) with zeros outside the image; slack behind the last row is zero too.
 template <class T>
-void load_planes(const Image<const T>& x, int64_t n, int64_t channel, int64_t channels, int64_t row0, int64_t rows,
-                 int64_t col0, int64_t cols, int64_t pitch, int64_t plane, T* to) {
+void load_planes(const Image<const T>& x, int64_t n, int64_t channel, int64_t channels, int64_t row0,
+                 int64_t rows, int64_t col0, int64_t cols, int64_t pitch, int64_t plane, T* to) {
   const int64_t begin = std::clamp<int64_t>(col0, 0, x.w), end = std::clamp<int64_t>(col0 + cols, begin, x.w);
   const int64_t left = begin - col0, count = end - begin;
   const bool whole = count == cols && count == pitch;
@@ -41,12 +41,14 @@ void load_planes(const Image<const T>& x, int64_t n, int64_t channel, int64_t ch
       }
       std::fill_n(row, left, T(0));
       std::fill_n(row + left + count, pitch - left - count, T(0));
-      if (!x.channels_last()) std::memcpy(row + left, x.at(n, channel + c, row0 + i, begin), sizeof(T) * count);
+      if (!x.channels_last())
+        std::memcpy(row + left, x.at(n, channel + c, row0 + i, begin), sizeof(T) * count);
     }
   }
   if (!x.channels_last() || count <= 0) return;
   for (int64_t i = std::max<int64_t>(0, -row0); i < std::min(rows, x.h - row0); ++i) {
-    gemm_kernels<T>().transpose(x.at(n, channel, row0 + i, begin), x.c, to + i * pitch + left, plane, count, channels);
+    gemm_kernels<T>().transpose(x.at(n, channel, row0 + i, begin), x.c, to + i * pitch + left, plane, count,
+                                channels);
   }
 }
 
@@ -56,12 +58,14 @@ template <class T>
 bool plane_conv_suits(const TapConvAxis& h, const TapConvAxis& w, int64_t out_group) {
   const int64_t lanes = gemm_kernels<T>().lanes;
   // Vectors along the channels would be at most three quarters full; along the row they need some length.
-  return w.in_step == 1 && 4 * out_group <= 3 * lanes && w.positions * (h.in_step == 1 ? h.positions : 1) >= lanes;
+  return w.in_step == 1 && 4 * out_group <= 3 * lanes &&
+         w.positions * (h.in_step == 1 ? h.positions : 1) >= lanes;
 }
 
 template <class T>
 void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x, const T* weight,
-                int64_t kernel_h, int64_t kernel_w, WeightRole role, const Epilogue<T>& epilogue, Image<T> y) {
+                int64_t kernel_h, int64_t kernel_w, WeightRole role, const Epilogue<T>& epilogue,
+                Image<T> y) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const Span span_h = span_of(h), span_w = span_of(w);
   const int64_t in_group = x.c / groups, out_group = y.c / groups, kernel_size = kernel_h * kernel_w;
@@ -133,11 +137,11 @@ void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Imag
 
   const Finish<T> finish(epilogue);
   fill_untapped(h, w, epilogue.bias, finish, y);
-  parallel_for(items, [&](int64_t item, int thread) {
+  parallel_for(items, threads, [&](int64_t item, int thread) {
     const int64_t j0 = item % tiles_w * tw, i0 = item / tiles_w % tiles_h * th;
     const int64_t g = item / tiles_w / tiles_h % groups, n = item / tiles_w / tiles_h / groups;
-    load_planes(x, n, g * in_group, in_group, i0 * h.in_step + span_h.lo, rows, j0 + span_w.lo, pitch, pitch, plane,
-                strips[thread]);
+    load_planes(x, n, g * in_group, in_group, i0 * h.in_step + span_h.lo, rows, j0 + span_w.lo, pitch, pitch,
+                plane, strips[thread]);
     for (const PlanePhase& phase : phases) {
       const int64_t i1 = std::min(i0 + th, phase.h->count), j1 = std::min(j0 + tw, phase.w->count);
       if (i0 >= i1 || j0 >= j1) continue;
@@ -145,10 +149,21 @@ void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Imag
       const T* const phase_weight = packed + g * packed_group + phase.packed_offset;
       const int64_t y_pitch = flat ? pitch : round_up(count_w, kernels.lanes);
       for (int64_t block = 0; block < blocks; ++block) {
-        const int64_t o0 = first_output(block), outputs = first_output(block + 1) - o0, channel = g * out_group + o0;
-        PlanesPanel<T> panel{strips[thread], plane, phase.tap.data(), taps, in_group, phase_weight + in_group * taps * o0,
-                             outputs, epilogue.bias == nullptr ? nullptr : epilogue.bias + channel, results[thread],
-                             y_plane, flat ? (count_h - 1) * pitch + count_w : count_w, finish.clamp, T(0),
+        const int64_t o0 = first_output(block), outputs = first_output(block + 1) - o0,
+                      channel = g * out_group + o0;
+        PlanesPanel<T> panel{strips[thread],
+                             plane,
+                             phase.tap.data(),
+                             taps,
+                             in_group,
+                             phase_weight + in_group * taps * o0,
+                             outputs,
+                             epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
+                             results[thread],
+                             y_plane,
+                             flat ? (count_h - 1) * pitch + count_w : count_w,
+                             finish.clamp,
+                             T(0),
                              finish.clamp_hi};
         for (int64_t i = 0; i < (flat ? 1 : count_h); ++i) {
           panel.x = strips[thread] + i * h.in_step * pitch;
@@ -157,7 +172,8 @@ void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Imag
         }
         for (int64_t i = 0; i < count_h; ++i) {
           const T* const from = results[thread] + i * y_pitch;
-          T* const to = y.at(n, channel, phase.h->start + (i0 + i) * h.out_step, phase.w->start + j0 * w.out_step);
+          T* const to =
+              y.at(n, channel, phase.h->start + (i0 + i) * h.out_step, phase.w->start + j0 * w.out_step);
           if (y.channels_last()) {
             kernels.transpose(from, y_plane, to, w.out_step * y.c, outputs, count_w);
             continue;
@@ -174,16 +190,17 @@ void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Imag
       }
     }
     if (finish.rectangle) {
-      finish_rectangle(epilogue, y, n, g * out_group, out_group, i0 * h.out_step, std::min((i0 + th) * h.out_step, y.h),
-                       j0 * w.out_step, std::min((j0 + tw) * w.out_step, y.w));
+      finish_rectangle(epilogue, y, n, g * out_group, out_group, i0 * h.out_step,
+                       std::min((i0 + th) * h.out_step, y.h), j0 * w.out_step,
+                       std::min((j0 + tw) * w.out_step, y.w));
     }
   });
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                                        \
-  template bool plane_conv_suits<T>(const TapConvAxis&, const TapConvAxis&, int64_t);                               \
-  template void plane_conv<T>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const T>, const T*, int64_t,   \
-                              int64_t, WeightRole, const Epilogue<T>&, Image<T>);
+#define NEOCOG_INSTANTIATE(T)                                                                            \
+  template bool plane_conv_suits<T>(const TapConvAxis&, const TapConvAxis&, int64_t);                    \
+  template void plane_conv<T>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const T>, const T*, \
+                              int64_t, int64_t, WeightRole, const Epilogue<T>&, Image<T>);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)
 #undef NEOCOG_INSTANTIATE

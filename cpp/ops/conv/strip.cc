@@ -9,8 +9,8 @@
 namespace neocog {
 
 template <class T>
-void load_strip(const Image<const T>& x, int64_t n, int64_t channel, int64_t channels, const StripWindow& window,
-                T* dst) {
+void load_strip(const Image<const T>& x, int64_t n, int64_t channel, int64_t channels,
+                const StripWindow& window, T* dst) {
   const int64_t pitch = window.cols * channels;
   // The columns and rows that exist.
   const int64_t col0 = std::clamp<int64_t>(window.col, 0, x.w);
@@ -49,15 +49,16 @@ void load_strip(const Image<const T>& x, int64_t n, int64_t channel, int64_t cha
 }
 
 template <class T>
-void store_strip(const T* src, int64_t stride, const Image<T>& y, int64_t n, int64_t channel, int64_t channels,
-                 const StripWindow& window, int64_t row_step, int64_t col_step) {
+void store_strip(const T* src, int64_t stride, const Image<T>& y, int64_t n, int64_t channel,
+                 int64_t channels, const StripWindow& window, int64_t row_step, int64_t col_step) {
   if (row_step == 1 && col_step == 1) {
     const bool whole_rows = window.cols == y.w;
     const int64_t calls = whole_rows ? 1 : window.rows;
     const int64_t pixels = whole_rows ? window.rows * window.cols : window.cols;
     for (int64_t i = 0; i < calls; ++i) {
-      gemm_kernels<T>().transpose(src + i * pixels * stride, stride, y.at(n, channel, window.row + i, window.col),
-                                  y.stride_c(), pixels, channels);
+      gemm_kernels<T>().transpose(src + i * pixels * stride, stride,
+                                  y.at(n, channel, window.row + i, window.col), y.stride_c(), pixels,
+                                  channels);
     }
     return;
   }
@@ -70,10 +71,10 @@ void store_strip(const T* src, int64_t stride, const Image<T>& y, int64_t n, int
   }
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                               \
-  template void load_strip<T>(const Image<const T>&, int64_t, int64_t, int64_t, const StripWindow&, T*);    \
-  template void store_strip<T>(const T*, int64_t, const Image<T>&, int64_t, int64_t, int64_t, const StripWindow&, \
-                               int64_t, int64_t);
+#define NEOCOG_INSTANTIATE(T)                                                                            \
+  template void load_strip<T>(const Image<const T>&, int64_t, int64_t, int64_t, const StripWindow&, T*); \
+  template void store_strip<T>(const T*, int64_t, const Image<T>&, int64_t, int64_t, int64_t,            \
+                               const StripWindow&, int64_t, int64_t);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)
 #undef NEOCOG_INSTANTIATE

@@ -1,4 +1,5 @@
-// A strip: the part of an image that one work item reads, copied with its zero padding to channels-last scratch.
+// A strip: the part of an image that one work item reads, copied with its zero padding to channels-last
+// scratch.
 #pragma once
 
 #include "core/image.h"
@@ -11,12 +12,13 @@ struct StripWindow {  // in pixels of the image; may reach past its edges
 
 // dst (rows, cols, channels) = x[n, channel : channel + channels, window], zeros outside the image.
 template <class T>
-void load_strip(const Image<const T>& x, int64_t n, int64_t channel, int64_t channels, const StripWindow&, T* dst);
+void load_strip(const Image<const T>& x, int64_t n, int64_t channel, int64_t channels, const StripWindow&,
+                T* dst);
 
-// y[n, channel : channel + channels, row + i * row_step, col + j * col_step] = src (rows, cols, stride)[i, j, :channels],
-// for a channels-first y. The inverse of load_strip for one panel of results.
+// y[n, channel : channel + channels, row + i * row_step, col + j * col_step] = src (rows, cols, stride)[i, j,
+// :channels], for a channels-first y. The inverse of load_strip for one panel of results.
 template <class T>
-void store_strip(const T* src, int64_t stride, const Image<T>& y, int64_t n, int64_t channel, int64_t channels,
-                 const StripWindow&, int64_t row_step, int64_t col_step);
+void store_strip(const T* src, int64_t stride, const Image<T>& y, int64_t n, int64_t channel,
+                 int64_t channels, const StripWindow&, int64_t row_step, int64_t col_step);
 
 }  // namespace neocog

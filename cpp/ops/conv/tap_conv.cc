@@ -26,11 +26,11 @@ bool inside(const TapConvAxis& axis, const Span& span, int64_t positions, int64_
 // One pair of phases, with its taps ordered by where they lie in the strip.
 struct Phase {
   const TapPhaseAxis *h, *w;
-  std::vector<int64_t> tap;  // offsets into the strip, neighbours merged
-  int64_t run;               // elements under one tap
+  std::vector<int64_t> tap;       // offsets into the strip, neighbours merged
+  int64_t run;                    // elements under one tap
   std::vector<int64_t> position;  // packed row of weight element (c, r, s), c = 0 alone if transposed; or -1
-  int64_t rows;              // packed rows: taps * run
-  int64_t packed_offset;     // of this phase's panels within a group's
+  int64_t rows;                   // packed rows: taps * run
+  int64_t packed_offset;          // of this phase's panels within a group's
 };
 
 // The tiling of the outputs and of the work; private to this file and free to change.
@@ -40,10 +40,10 @@ struct TapConvPlan {
   int64_t pixel, pitch;         // strides of a strip (or of x), in elements
   int64_t tile_h, tile_w, tiles_h, tiles_w;
   int64_t strip_rows, strip_cols;
-  int64_t column_chunks;        // work items that share a strip's outputs
+  int64_t column_chunks;  // work items that share a strip's outputs
   PanelSplit split;
   std::vector<Phase> phases;
-  int64_t packed_group;         // packed elements of one group
+  int64_t packed_group;  // packed elements of one group
 };
 
 Phase make_phase(const TapPhaseAxis& h, const TapPhaseAxis& w, int64_t kernel_h, int64_t kernel_w,
@@ -59,7 +59,8 @@ Phase make_phase(const TapPhaseAxis& h, const TapPhaseAxis& w, int64_t kernel_h,
     }
   }
   std::stable_sort(taps.begin(), taps.end(), [](const Tap& a, const Tap& b) { return a.offset < b.offset; });
-  for (size_t t = 0; t < taps.size(); ++t) phase.position[taps[t].element] = static_cast<int64_t>(t) * channels;
+  for (size_t t = 0; t < taps.size(); ++t)
+    phase.position[taps[t].element] = static_cast<int64_t>(t) * channels;
   phase.rows = static_cast<int64_t>(taps.size()) * channels;
   if (role == WeightRole::kForward) {  // weights of one output channel are one run (c, r, s)
     std::vector<int64_t> all(phase.position.size() * channels, -1);
@@ -88,11 +89,25 @@ template <class T>
 TapConvPlan make_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, const Image<const T>& x,
                       const Image<T>& y, int64_t kernel_h, int64_t kernel_w, WeightRole role) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
-  TapConvPlan plan{x.c / groups, y.c / groups, false, 0, 0, 0, 0, 0, 0, 0, 0, 1,
-                   PanelSplit(y.c / groups, kernels.lanes, kernels.max_vectors), {}, 0};
+  TapConvPlan plan{x.c / groups,
+                   y.c / groups,
+                   false,
+                   0,
+                   0,
+                   0,
+                   0,
+                   0,
+                   0,
+                   0,
+                   0,
+                   1,
+                   PanelSplit(y.c / groups, kernels.lanes, kernels.max_vectors),
+                   {},
+                   0};
   const Span span_h = span_of(h), span_w = span_of(w);
   const int64_t positions_h = h.positions, positions_w = w.positions;
-  plan.in_place = x.channels_last() && inside(h, span_h, positions_h, x.h) && inside(w, span_w, positions_w, x.w);
+  plan.in_place =
+      x.channels_last() && inside(h, span_h, positions_h, x.h) && inside(w, span_w, positions_w, x.w);
 
   // Tile: whole rows if they fit, then as many as fit; several tiles for every thread.
   const int64_t budget = kStripBytes / static_cast<int64_t>(sizeof(T));
@@ -111,10 +126,12 @@ TapConvPlan make_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t groups
   plan.tiles_w = ceil_div(positions_w, tw);
   plan.tile_w = ceil_div(positions_w, plan.tiles_w);
   int64_t th = 1;
-  while (th < positions_h && strip_size(th + 1, plan.tile_w) <= budget && (th + 1) * plan.tile_w <= most) ++th;
+  while (th < positions_h && strip_size(th + 1, plan.tile_w) <= budget && (th + 1) * plan.tile_w <= most)
+    ++th;
   const int64_t threads = threads_for(std::numeric_limits<int64_t>::max());
   const int64_t others = x.n * groups * plan.tiles_w;
-  while (th > 1 && others * ceil_div(positions_h, th) < 4 * threads && (th - 1) * plan.tile_w * phases >= kSmallTile) {
+  while (th > 1 && others * ceil_div(positions_h, th) < 4 * threads &&
+         (th - 1) * plan.tile_w * phases >= kSmallTile) {
     --th;
   }
   plan.tiles_h = ceil_div(positions_h, th);
@@ -138,8 +155,8 @@ TapConvPlan make_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t groups
 }
 
 template <class T>
-void pack_weights(const TapConvPlan& plan, int64_t groups, const T* weight, int64_t kernel_size, WeightRole role,
-                  T* packed) {
+void pack_weights(const TapConvPlan& plan, int64_t groups, const T* weight, int64_t kernel_size,
+                  WeightRole role, T* packed) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const int64_t phases = static_cast<int64_t>(plan.phases.size());
   const int64_t group_size = plan.in_group * plan.out_group * kernel_size;
@@ -148,8 +165,14 @@ void pack_weights(const TapConvPlan& plan, int64_t groups, const T* weight, int6
     const int64_t g = item / plan.split.panels / phases;
     const Phase& phase = plan.phases[p];
     const int64_t first = plan.split.begin(panel) * kernels.lanes;
-    PanelSource<T> source{weight + g * group_size, plan.out_group, plan.in_group * kernel_size, 1, 0,
-                          plan.in_group * kernel_size, phase.position.data(), 0};
+    PanelSource<T> source{weight + g * group_size,
+                          plan.out_group,
+                          plan.in_group * kernel_size,
+                          1,
+                          0,
+                          plan.in_group * kernel_size,
+                          phase.position.data(),
+                          0};
     if (role == WeightRole::kTransposed) {
       source.column_stride = kernel_size;
       source.outer = plan.in_group;
@@ -200,7 +223,7 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
   const Finish<T> finish(epilogue);
   fill_untapped(h, w, epilogue.bias, finish, y);
 
-  parallel_for(items, [&](int64_t item, int thread) {
+  parallel_for(items, threads, [&](int64_t item, int thread) {
     const Workspace& space = workspaces[thread];
     const int64_t chunk = item % plan.column_chunks;
     item /= plan.column_chunks;
@@ -224,7 +247,8 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     const int64_t panel0 = plan.split.panels * chunk / plan.column_chunks;
     const int64_t panel1 = plan.split.panels * (chunk + 1) / plan.column_chunks;
     for (const Phase& phase : plan.phases) {
-      const int64_t i1 = std::min(i0 + plan.tile_h, phase.h->count), j1 = std::min(j0 + plan.tile_w, phase.w->count);
+      const int64_t i1 = std::min(i0 + plan.tile_h, phase.h->count),
+                    j1 = std::min(j0 + plan.tile_w, phase.w->count);
       if (i0 >= i1 || j0 >= j1) continue;
       const int64_t row0 = phase.h->start + i0 * h.out_step, col0 = phase.w->start + j0 * w.out_step;
       T* const y0 = y.channels_last() ? y.at(n, g * plan.out_group, row0, col0) : space.block;
@@ -237,19 +261,20 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
       }
       for (int64_t panel = panel0; panel < panel1; ++panel) {
         const int64_t first = plan.split.begin(panel) * kernels.lanes;
-        const int64_t vectors = plan.split.width(panel), columns = std::min(vectors * kernels.lanes, plan.out_group - first);
+        const int64_t vectors = plan.split.width(panel),
+                      columns = std::min(vectors * kernels.lanes, plan.out_group - first);
         const int64_t channel = g * plan.out_group + first;
         if (!y.channels_last()) {
           for (int64_t p = 0; p < pixels; ++p) space.out[p] = p * vectors * kernels.lanes;
         }
-        kernels.taps_panel({a, space.row, phase.tap.data(), pixels, static_cast<int64_t>(phase.tap.size()), phase.run,
-                            packed + g * plan.packed_group + phase.packed_offset + phase.rows * first, vectors, columns,
-                            epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
-                            y.channels_last() ? y0 + first : y0, space.out, finish.clamp, T(0),
-                            finish.clamp_hi});
+        kernels.taps_panel(
+            {a, space.row, phase.tap.data(), pixels, static_cast<int64_t>(phase.tap.size()), phase.run,
+             packed + g * plan.packed_group + phase.packed_offset + phase.rows * first, vectors, columns,
+             epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
+             y.channels_last() ? y0 + first : y0, space.out, finish.clamp, T(0), finish.clamp_hi});
         if (!y.channels_last()) {
-          store_strip(space.block, vectors * kernels.lanes, y, n, channel, columns, {row0, i1 - i0, col0, j1 - j0},
-                      h.out_step, w.out_step);
+          store_strip(space.block, vectors * kernels.lanes, y, n, channel, columns,
+                      {row0, i1 - i0, col0, j1 - j0}, h.out_step, w.out_step);
         }
       }
     }
@@ -263,9 +288,11 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
   });
 }
 
-template void tap_conv<float>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const float>, const float*, int64_t,
-                              int64_t, WeightRole, const Epilogue<float>&, Image<float>);
-template void tap_conv<double>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const double>, const double*,
-                               int64_t, int64_t, WeightRole, const Epilogue<double>&, Image<double>);
+template void tap_conv<float>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const float>,
+                              const float*, int64_t, int64_t, WeightRole, const Epilogue<float>&,
+                              Image<float>);
+template void tap_conv<double>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const double>,
+                               const double*, int64_t, int64_t, WeightRole, const Epilogue<double>&,
+                               Image<double>);
 
 }  // namespace neocog

@@ -11,15 +11,15 @@
 namespace neocog {
 
 struct TapPhaseAxis {
-  int64_t start, count;          // outputs start + u * step, u < count
-  std::vector<int64_t> offset;   // input offset of every tap of this axis
-  std::vector<int64_t> kernel;   // which kernel row or column it is
+  int64_t start, count;         // outputs start + u * step, u < count
+  std::vector<int64_t> offset;  // input offset of every tap of this axis
+  std::vector<int64_t> kernel;  // which kernel row or column it is
 };
 
 struct TapConvAxis {
   int64_t in_step, out_step;
   int64_t positions;  // values of u: outputs are [0, positions * out_step) as far as y reaches
-  bool complete;      // the phases cover every output; if not, the others have no taps and are f(bias + residual)
+  bool complete;  // the phases cover every output; if not, the others have no taps and are f(bias + residual)
   std::vector<TapPhaseAxis> phases;
 };
 

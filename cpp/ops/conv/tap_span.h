@@ -21,7 +21,9 @@ inline Span span_of(const TapConvAxis& axis) {
   return s.lo > s.hi ? Span{0, 0} : s;
 }
 
-inline bool clamps(Activation f) { return f == Activation::kRelu || f == Activation::kRelu6; }
+inline bool clamps(Activation f) {
+  return f == Activation::kRelu || f == Activation::kRelu6;
+}
 
 // A clamp is applied to the sums while they are in registers; everything else to the stored results.
 template <class T>
@@ -36,7 +38,8 @@ struct Finish {
 
 // Where phases leave outputs without a tap, y starts as its bias (or zero); the tiles then write the rest.
 template <class T>
-void fill_untapped(const TapConvAxis& h, const TapConvAxis& w, const T* bias, const Finish<T>& finish, const Image<T>& y) {
+void fill_untapped(const TapConvAxis& h, const TapConvAxis& w, const T* bias, const Finish<T>& finish,
+                   const Image<T>& y) {
   if (h.complete && w.complete) return;
   const auto start_of = [&](int64_t c) {
     const T value = bias == nullptr ? T(0) : bias[c];
@@ -54,8 +57,8 @@ void fill_untapped(const TapConvAxis& h, const TapConvAxis& w, const T* bias, co
 
 // Applies residual and activation to the rectangle of outputs that one item wrote.
 template <class T>
-void finish_rectangle(const Epilogue<T>& epilogue, const Image<T>& y, int64_t n, int64_t channel, int64_t channels,
-                      int64_t row0, int64_t row1, int64_t col0, int64_t col1) {
+void finish_rectangle(const Epilogue<T>& epilogue, const Image<T>& y, int64_t n, int64_t channel,
+                      int64_t channels, int64_t row0, int64_t row1, int64_t col0, int64_t col1) {
   const auto finish = [&](T* to, int64_t count) {
     const T* residual = epilogue.residual == nullptr ? nullptr : epilogue.residual + (to - y.data);
     elementwise_kernels<T>().epilogue(epilogue.activation, epilogue.alpha, residual, to, count);

@@ -5,8 +5,8 @@
 
 namespace neocog {
 template <class T>
-void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, const T* weight, const Epilogue<T>& epilogue,
-                            Image<T> y) {
+void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, const T* weight,
+                            const Epilogue<T>& epilogue, Image<T> y) {
   if (is_depthwise(g)) {
     depthwise_transposed(g, x, weight, epilogue, y);
     return;

@@ -99,7 +99,8 @@ NEOCOG_INLINE void inner_outputs(const DepthwiseRows<T>& g, int64_t q, int64_t c
     }
   }
 #pragma GCC unroll 8
-  for (int i = 0; i < N; ++i) store_channels<T, Tail>(clamp_to(g, acc[i]), g.y[0] + (q + i) * g.y_step + c, n);
+  for (int i = 0; i < N; ++i)
+    store_channels<T, Tail>(clamp_to(g, acc[i]), g.y[0] + (q + i) * g.y_step + c, n);
 }
 
 template <class T, int N>
@@ -126,12 +127,12 @@ void row(const DepthwiseRows<T>& g) {
   for (q = inner.end; q < g.end; ++q) edge_output(g, g.y[0], q);
 }
 
-// Slides along the columns of two output rows: each value of x is loaded once for all its products, and the unfinished
-// outputs of each row wait in registers. Step is the stride of both axes.
+// Slides along the columns of two output rows: each value of x is loaded once for all its products, and the
+// unfinished outputs of each row wait in registers. Step is the stride of both axes.
 template <class T, int R, int S, int Step, bool Tail>
 NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t begin, int64_t end, int64_t c, int64_t n) {
   using V = Vec<T>;
-  constexpr int kRows = R + Step;              // rows of x under the pair
+  constexpr int kRows = R + Step;                  // rows of x under the pair
   constexpr int kWaiting = (S + Step - 1) / Step;  // outputs that one group of Step columns adds to
   constexpr bool kWeightsInRegisters = R * S <= 9 && V::lanes >= 16;
   const T* const weights = weights_of(g, c);
@@ -224,8 +225,8 @@ void (*row_pair_for(int64_t taps_h, int64_t taps_w, int64_t step))(const Depthwi
 
 // Sums of N taps over the outputs [begin, end), which all lie inside for them.
 template <class T, int N, bool Tail>
-NEOCOG_INLINE void gradient_taps(const DepthwiseGradientRow<T>& g, const T* const* x, T* const* dw, int64_t begin,
-                                 int64_t end, int64_t c, int64_t n) {
+NEOCOG_INLINE void gradient_taps(const DepthwiseGradientRow<T>& g, const T* const* x, T* const* dw,
+                                 int64_t begin, int64_t end, int64_t c, int64_t n) {
   using V = Vec<T>;
   V acc[N];
   const T* at[N];
@@ -250,8 +251,8 @@ NEOCOG_INLINE void gradient_taps(const DepthwiseGradientRow<T>& g, const T* cons
 }
 
 template <class T, int N>
-NEOCOG_INLINE void gradient_block(const DepthwiseGradientRow<T>& g, const T* const* x, T* const* dw, int64_t begin,
-                                  int64_t end) {
+NEOCOG_INLINE void gradient_block(const DepthwiseGradientRow<T>& g, const T* const* x, T* const* dw,
+                                  int64_t begin, int64_t end) {
   if (begin >= end) return;
   constexpr int64_t lanes = Vec<T>::lanes;
   int64_t c = 0;
@@ -304,8 +305,9 @@ void gradient_row(const DepthwiseGradientRow<T>& g) {
 }
 
 template <class T>
-constexpr DepthwiseKernels<T> kDepthwiseTable = {Vec<T>::lanes,       &row<T>,          &row_pair_for<T>, &plane_row<T>,
-                                                 &plane_row_pair<T>, &gradient_row<T>, &gradient_plane_row<T>};
+constexpr DepthwiseKernels<T> kDepthwiseTable = {
+    Vec<T>::lanes,      &row<T>,          &row_pair_for<T>,      &plane_row<T>,
+    &plane_row_pair<T>, &gradient_row<T>, &gradient_plane_row<T>};
 
 }  // namespace
 

@@ -48,15 +48,17 @@ void finish_run(const DepthwiseJob<T>& job, T* y, int64_t count) {
 
 // Channels-last: output rows [begin, end) of one pair of phases, counted in positions of the height phase.
 template <class T>
-void channels_last_rows(const DepthwiseJob<T>& job, const TapPhaseAxis& ph, const TapPhaseAxis& pw, const T* weight,
-                        int64_t n, int64_t begin, int64_t end, int64_t col0, int64_t col1, T* expanded, T* unreduced) {
+void channels_last_rows(const DepthwiseJob<T>& job, const TapPhaseAxis& ph, const TapPhaseAxis& pw,
+                        const T* weight, int64_t n, int64_t begin, int64_t end, int64_t col0, int64_t col1,
+                        T* expanded, T* unreduced) {
   const TapReach reach = reach_of(ph);
   const int64_t step = job.h.in_step, row_size = job.x.w * job.channels;
   const int64_t first_row = begin * step + reach.lo;
   if (job.expands()) {
     const int64_t last_row = (end - 1) * step + reach.hi;
     for (int64_t row = std::max<int64_t>(0, first_row); row <= std::min(last_row, job.x.h - 1); ++row) {
-      expand_row(job.x.at(n, 0, row, 0), job.x.w * job.x.c, job.multiplier, expanded + (row - first_row) * row_size);
+      expand_row(job.x.at(n, 0, row, 0), job.x.w * job.x.c, job.multiplier,
+                 expanded + (row - first_row) * row_size);
     }
   }
   const auto row_of = [&](int64_t row) -> const T* {
@@ -64,8 +66,12 @@ void channels_last_rows(const DepthwiseJob<T>& job, const TapPhaseAxis& ph, cons
     return job.expands() ? expanded + (row - first_row) * row_size : job.x.at(n, 0, row, 0);
   };
   const auto y_of = [&](int64_t u) { return job.y.at(n, 0, ph.start + u * job.h.out_step, pw.start); };
-  const RowJob<T> rows{ph, pw, step, job.w.in_step, job.x.w, job.channels, weight, job.kernel_bias(), job.zeros,
-                       job.reduces() ? job.channels : job.w.out_step * job.y.c, job.clamp, job.clamp_hi};
+  const RowJob<T> rows{ph,        pw,
+                       step,      job.w.in_step,
+                       job.x.w,   job.channels,
+                       weight,    job.kernel_bias(),
+                       job.zeros, job.reduces() ? job.channels : job.w.out_step * job.y.c,
+                       job.clamp, job.clamp_hi};
   if (!job.reduces()) {
     run_rows(rows, begin, end, col0, col1, row_of, y_of);
     return;
@@ -86,12 +92,13 @@ void channels_last_rows(const DepthwiseJob<T>& job, const TapPhaseAxis& ph, cons
 
 // Channels-first: output rows [begin, end) of one plane and one pair of phases.
 template <class T>
-void plane_rows(const DepthwiseJob<T>& job, const TapPhaseAxis& ph, const TapPhaseAxis& pw, const T* packed, int64_t n,
-                int64_t channel, int64_t begin, int64_t end, T* strip_data, T* y_row) {
+void plane_rows(const DepthwiseJob<T>& job, const TapPhaseAxis& ph, const TapPhaseAxis& pw, const T* packed,
+                int64_t n, int64_t channel, int64_t begin, int64_t end, T* strip_data, T* y_row) {
   const DepthwiseKernels<T>& kernels = depthwise_kernels<T>();
   const TapReach reach_h = reach_of(ph);
   const PlaneStrip strip(job.w, reach_of(pw), pw.count, 4 * kernels.lanes);
-  const int64_t taps_h = static_cast<int64_t>(ph.offset.size()), taps_w = static_cast<int64_t>(pw.offset.size());
+  const int64_t taps_h = static_cast<int64_t>(ph.offset.size()),
+                taps_w = static_cast<int64_t>(pw.offset.size());
   const int64_t first_row = begin * job.h.in_step + reach_h.lo;
   const int64_t last_row = (end - 1) * job.h.in_step + reach_h.hi;
   std::vector<int64_t> columns(taps_w);
@@ -118,10 +125,18 @@ void plane_rows(const DepthwiseJob<T>& job, const TapPhaseAxis& ph, const TapPha
       if (pair) rows[taps_h] = rows[taps_h - 1] + strip.pitch;
       T* const y0 = job.y.at(n, channel, ph.start + u * job.h.out_step, pw.start);
       const bool scatter = job.w.out_step > 1;
-      DepthwisePlaneRows<T> g{rows.data(), taps_h, taps_w, columns.data(), packed + kernel * taps_h * taps_w,
+      DepthwisePlaneRows<T> g{rows.data(),
+                              taps_h,
+                              taps_w,
+                              columns.data(),
+                              packed + kernel * taps_h * taps_w,
                               job.epilogue.bias == nullptr ? T(0) : job.epilogue.bias[channel],
-                              {scatter ? y_row : y0, pair ? y0 + job.y.w : nullptr}, pw.count, m > 0,
-                              job.clamp && m + 1 == kernels_here, T(0), job.clamp_hi};
+                              {scatter ? y_row : y0, pair ? y0 + job.h.out_step * job.y.w : nullptr},
+                              pw.count,
+                              m > 0,
+                              job.clamp && m + 1 == kernels_here,
+                              T(0),
+                              job.clamp_hi};
       if (scatter && m > 0) {
         for (int64_t q = 0; q < pw.count; ++q) y_row[q] = y0[q * job.w.out_step];
       }
@@ -146,15 +161,27 @@ void pack_plane_weight(const TapPhaseAxis& ph, const TapPhaseAxis& pw, const T* 
 }
 
 template <class T>
-void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x, const T* weight, int64_t kernel_h,
-                    int64_t kernel_w, WeightRole role, const Epilogue<T>& epilogue, Image<T> y) {
+void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x, const T* weight,
+                    int64_t kernel_h, int64_t kernel_w, WeightRole role, const Epilogue<T>& epilogue,
+                    Image<T> y) {
   if (y.size() == 0) return;
   const DepthwiseKernels<T>& kernels = depthwise_kernels<T>();
   const bool last = y.channels_last();
   const int64_t channels = std::max(x.c, y.c), multiplier = channels / std::min(x.c, y.c);
   const bool clamps = epilogue.residual == nullptr &&
                       (epilogue.activation == Activation::kRelu || epilogue.activation == Activation::kRelu6);
-  DepthwiseJob<T> job{h, w, x, y, epilogue, role, channels, multiplier, nullptr, {}, nullptr, clamps,
+  DepthwiseJob<T> job{h,
+                      w,
+                      x,
+                      y,
+                      epilogue,
+                      role,
+                      channels,
+                      multiplier,
+                      nullptr,
+                      {},
+                      nullptr,
+                      clamps,
                       epilogue.activation == Activation::kRelu6 ? T(6) : std::numeric_limits<T>::infinity()};
   // A clamp cannot go into sums that are still to be added up.
   if (job.reduces() && last) job.clamp = false;
@@ -168,20 +195,23 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
     }
   }
   const int64_t positions_h = h.positions, positions_w = w.positions;
-  const int64_t item_rows = std::min(positions_h, last ? kItemRows : std::max<int64_t>(kItemRows, 8192 / positions_w));
+  const int64_t item_rows =
+      std::min(positions_h, last ? kItemRows : std::max<int64_t>(kItemRows, 8192 / positions_w));
   const int64_t strip_rows = (item_rows - 1) * h.in_step + span;
   if (!last) {
     for (const TapPhaseAxis& pw : w.phases) {
-      strip_size = std::max(strip_size, strip_rows * PlaneStrip(w, reach_of(pw), pw.count, 4 * kernels.lanes).pitch);
+      strip_size =
+          std::max(strip_size, strip_rows * PlaneStrip(w, reach_of(pw), pw.count, 4 * kernels.lanes).pitch);
     }
   } else if (job.expands()) {
     strip_size = strip_rows * x.w * channels;
   }
-  const int64_t row_size = !last ? positions_w + 4 * kernels.lanes : job.reduces() ? positions_w * channels : 0;
+  const int64_t row_size = !last           ? positions_w + 4 * kernels.lanes
+                           : job.reduces() ? positions_w * channels
+                                           : 0;
   // A single long row (one dimension) is cut along its length.
   const int64_t row_items = ceil_div(positions_h, item_rows);
-  const int64_t col_items =
-      last && !job.expands() && w.phases.size() == 1 && x.n * row_items < 16
+  const int64_t col_items = last && !job.expands() && w.phases.size() == 1 && x.n * row_items < 16
                                 ? std::min<int64_t>(16, ceil_div(positions_w, 64))
                                 : 1;
   const int64_t items = x.n * row_items * (last ? col_items : y.c);
@@ -215,9 +245,10 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
   fill_untapped(h, w, epilogue.bias, fill, y);
   job.zeros = zero_row;
 
-  const bool finish = last && job.reduces() ? epilogue.residual != nullptr || epilogue.activation != Activation::kIdentity
-                                            : job.finishes();
-  parallel_for(items, [&](int64_t item, int thread) {
+  const bool finish = last && job.reduces()
+                          ? epilogue.residual != nullptr || epilogue.activation != Activation::kIdentity
+                          : job.finishes();
+  parallel_for(items, threads, [&](int64_t item, int thread) {
     const int64_t inner = last ? col_items : y.c;
     const int64_t part = item % inner, row_item = item / inner % row_items, n = item / inner / row_items;
     const int64_t u0 = row_item * item_rows;
@@ -240,7 +271,8 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
     if (!last) {
       finish_run(job, y.at(n, part, row0, 0), (row1 - row0) * y.w);
     } else {
-      const int64_t col0 = positions_w * part / col_items, col1 = positions_w * (part + 1) / col_items;
+      const int64_t col0 = positions_w * part / col_items * w.out_step;
+      const int64_t col1 = std::min(positions_w * (part + 1) / col_items * w.out_step, y.w);
       for (int64_t row = row0; row < row1; ++row) finish_run(job, y.at(n, 0, row, col0), (col1 - col0) * y.c);
     }
   });
@@ -249,21 +281,24 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
 }  // namespace
 
 template <class T>
-void depthwise_forward(const ConvGeometry& g, Image<const T> x, const T* weight, const Epilogue<T>& epilogue, Image<T> y) {
-  depthwise_taps(forward_axis(g.h), forward_axis(g.w), x, weight, g.h.kernel, g.w.kernel, WeightRole::kForward, epilogue,
-                 y);
+void depthwise_forward(const ConvGeometry& g, Image<const T> x, const T* weight, const Epilogue<T>& epilogue,
+                       Image<T> y) {
+  depthwise_taps(forward_axis(g.h), forward_axis(g.w), x, weight, g.h.kernel, g.w.kernel,
+                 WeightRole::kForward, epilogue, y);
 }
 
 template <class T>
-void depthwise_transposed(const ConvGeometry& g, Image<const T> x, const T* weight, const Epilogue<T>& epilogue,
-                          Image<T> y) {
-  depthwise_taps(transposed_axis(g.h), transposed_axis(g.w), x, weight, g.h.kernel, g.w.kernel, WeightRole::kTransposed,
-                 epilogue, y);
+void depthwise_transposed(const ConvGeometry& g, Image<const T> x, const T* weight,
+                          const Epilogue<T>& epilogue, Image<T> y) {
+  depthwise_taps(transposed_axis(g.h), transposed_axis(g.w), x, weight, g.h.kernel, g.w.kernel,
+                 WeightRole::kTransposed, epilogue, y);
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                                       \
-  template void depthwise_forward<T>(const ConvGeometry&, Image<const T>, const T*, const Epilogue<T>&, Image<T>); \
-  template void depthwise_transposed<T>(const ConvGeometry&, Image<const T>, const T*, const Epilogue<T>&, Image<T>);
+#define NEOCOG_INSTANTIATE(T)                                                                              \
+  template void depthwise_forward<T>(const ConvGeometry&, Image<const T>, const T*, const Epilogue<T>&,    \
+                                     Image<T>);                                                            \
+  template void depthwise_transposed<T>(const ConvGeometry&, Image<const T>, const T*, const Epilogue<T>&, \
+                                        Image<T>);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)
 #undef NEOCOG_INSTANTIATE

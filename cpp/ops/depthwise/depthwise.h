@@ -1,15 +1,18 @@
 // Depthwise convolution: every channel has its own kernels and sees no other channel.
-//   y[n,o,i,j] = f(bias[o] + sum over r,s of x[n, o / M, h.tap(i,r), w.tap(j,s)] * weight[o,0,r,s]),  M = O / C
-// The case groups = C of conv.h and conv_transpose.h, which send it here: a matrix product would have one column.
-// Products accumulate in the type of the data in (r,s) or (s,r) order: |error| <= (R*S + 2) * eps * sum |x*w|.
-// Source: Howard et al., "MobileNets", arXiv:1704.04861, section 3.1.
+//   y[n,o,i,j] = f(bias[o] + sum over r,s of x[n, o / M, h.tap(i,r), w.tap(j,s)] * weight[o,0,r,s]),  M = O /
+//   C
+// The case groups = C of conv.h and conv_transpose.h, which send it here: a matrix product would have one
+// column. Products accumulate in the type of the data in (r,s) or (s,r) order: |error| <= (R*S + 2) * eps *
+// sum |x*w|. Source: Howard et al., "MobileNets", arXiv:1704.04861, section 3.1.
 #pragma once
 
 #include "ops/conv/tap_conv.h"
 
 namespace neocog {
 
-inline bool is_depthwise(const ConvGeometry& g) { return g.groups > 1 && g.groups == g.in_channels; }
+inline bool is_depthwise(const ConvGeometry& g) {
+  return g.groups > 1 && g.groups == g.in_channels;
+}
 
 // Channels-last rows of outputs. The rows of x are those under the taps; null is a row of padding.
 template <class T>
@@ -18,15 +21,16 @@ struct DepthwiseRows {
   int64_t taps_h, taps_w;
   const int64_t* col;  // (taps_w) input column of output 0 under each tap
   int64_t in_step, in_w, channels;
-  const T* weight;  // (channel blocks, taps_h, taps_w, lanes), zeros behind the last channel
-  const T* bias;    // (channels) or null
-  T* y[2];          // output 0 of the row, of the pair
+  const T* weight;             // (channel blocks, taps_h, taps_w, lanes), zeros behind the last channel
+  const T* bias;               // (channels) or null
+  T* y[2];                     // output 0 of the row, of the pair
   int64_t begin, end, y_step;  // outputs to write, elements between them
   bool clamp;
   T lo, hi;
 };
 
-// Channels-first: rows of one plane, copied with their padding so that output q reads element col[s] + q of a row.
+// Channels-first: rows of one plane, copied with their padding so that output q reads element col[s] + q of a
+// row.
 template <class T>
 struct DepthwisePlaneRows {
   const T* const* x;  // (taps_h), or (taps_h + 1) for a pair
@@ -57,7 +61,8 @@ template <class T>
 struct DepthwiseKernels {
   int64_t lanes;
   void (*row)(const DepthwiseRows<T>&);
-  // Two neighbouring output rows at once; null where there is none for this kernel. `step` along both axes, dilation 1, no null rows.
+  // Two neighbouring output rows at once; null where there is none for this kernel. `step` along both axes,
+  // dilation 1, no null rows.
   void (*(*row_pair)(int64_t taps_h, int64_t taps_w, int64_t step))(const DepthwiseRows<T>&);
   void (*plane_row)(const DepthwisePlaneRows<T>&);
   void (*plane_row_pair)(const DepthwisePlaneRows<T>&);
@@ -68,11 +73,13 @@ struct DepthwiseKernels {
 NEOCOG_DECLARE_TABLES(DepthwiseKernels, depthwise_kernels)
 
 template <class T>
-void depthwise_forward(const ConvGeometry&, Image<const T> x, const T* weight, const Epilogue<T>&, Image<T> y);
+void depthwise_forward(const ConvGeometry&, Image<const T> x, const T* weight, const Epilogue<T>&,
+                       Image<T> y);
 
 // The adjoint: the input gradient, and transposed depthwise convolution. x has the C * M channels, y has C.
 template <class T>
-void depthwise_transposed(const ConvGeometry&, Image<const T> x, const T* weight, const Epilogue<T>&, Image<T> y);
+void depthwise_transposed(const ConvGeometry&, Image<const T> x, const T* weight, const Epilogue<T>&,
+                          Image<T> y);
 
 template <class T>
 void depthwise_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw);

@@ -29,7 +29,7 @@ void channels_last(const ConvGeometry& g, const TapConvAxis& h, const TapConvAxi
   for (T*& sum : sums) sum = scratch.take<T>(taps * channels);
   for (T*& buffer : buffers) buffer = scratch.take<T>(expanded);
 
-  parallel_for(parts, [&](int64_t part, int thread) {
+  parallel_for(parts, threads, [&](int64_t part, int thread) {
     std::fill_n(sums[part], taps * channels, T(0));
     std::vector<const T*> rows(g.h.kernel);
     for (int64_t at = total * part / parts; at < total * (part + 1) / parts; ++at) {
@@ -47,8 +47,8 @@ void channels_last(const ConvGeometry& g, const TapConvAxis& h, const TapConvAxi
         }
       }
       depthwise_kernels<T>().gradient_row({rows.data(), static_cast<int64_t>(ph.offset.size()),
-                                           static_cast<int64_t>(pw.offset.size()), pw.offset.data(), w.in_step, x.w,
-                                           channels, dy.at(n, 0, i, 0), dy.w, sums[part]});
+                                           static_cast<int64_t>(pw.offset.size()), pw.offset.data(),
+                                           w.in_step, x.w, channels, dy.at(n, 0, i, 0), dy.w, sums[part]});
     }
   });
   for (int64_t part = 1; part < parts; ++part) {
@@ -77,7 +77,7 @@ void channels_first(const ConvGeometry& g, const TapConvAxis& w, Image<const T> 
     strips[t] = scratch.take<T>(strip_rows * strip.pitch);
     sums[t] = scratch.take<T>(taps * kernels.lanes);
   }
-  parallel_for(dy.c, [&](int64_t o, int thread) {
+  parallel_for(dy.c, threads, [&](int64_t o, int thread) {
     std::fill_n(sums[thread], taps * kernels.lanes, T(0));
     std::vector<const T*> rows(g.h.kernel);
     for (int64_t n = 0; n < dy.n; ++n) {
@@ -92,7 +92,8 @@ void channels_first(const ConvGeometry& g, const TapConvAxis& w, Image<const T> 
           }
         }
         for (int64_t i = i0; i < i1; ++i) {
-          for (int64_t r = 0; r < g.h.kernel; ++r) rows[r] = strips[thread] + (g.h.tap(i, r) - first) * strip.pitch;
+          for (int64_t r = 0; r < g.h.kernel; ++r)
+            rows[r] = strips[thread] + (g.h.tap(i, r) - first) * strip.pitch;
           kernels.gradient_plane_row({rows.data(), g.h.kernel, g.w.kernel, columns.data(), 1, x.w, 1,
                                       dy.at(n, o, i, 0), dy.w, sums[thread]});
         }
@@ -118,7 +119,9 @@ void depthwise_backward_weight(const ConvGeometry& g, Image<const T> x, Image<co
   }
 }
 
-template void depthwise_backward_weight<float>(const ConvGeometry&, Image<const float>, Image<const float>, float*);
-template void depthwise_backward_weight<double>(const ConvGeometry&, Image<const double>, Image<const double>, double*);
+template void depthwise_backward_weight<float>(const ConvGeometry&, Image<const float>, Image<const float>,
+                                               float*);
+template void depthwise_backward_weight<double>(const ConvGeometry&, Image<const double>, Image<const double>,
+                                                double*);
 
 }  // namespace neocog

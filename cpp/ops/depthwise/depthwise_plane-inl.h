@@ -55,7 +55,8 @@ template <class T, int Rows>
 NEOCOG_INLINE void plane_rows(const DepthwisePlaneRows<T>& g) {
   constexpr int64_t lanes = Vec<T>::lanes;
   int64_t q = 0;
-  for (; q + kRowVectors * lanes <= g.count; q += kRowVectors * lanes) plane_block<T, Rows, kRowVectors, false>(g, q, lanes);
+  for (; q + kRowVectors * lanes <= g.count; q += kRowVectors * lanes)
+    plane_block<T, Rows, kRowVectors, false>(g, q, lanes);
   for (; q + lanes <= g.count; q += lanes) plane_block<T, Rows, 1, false>(g, q, lanes);
   if (q < g.count) plane_block<T, Rows, 1, true>(g, q, g.count - q);
 }

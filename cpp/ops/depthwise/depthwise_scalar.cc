@@ -1,3 +1,2 @@
 #include "core/simd/scalar.h"
-
 #include "ops/depthwise/depthwise-inl.h"

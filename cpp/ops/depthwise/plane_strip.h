@@ -22,7 +22,9 @@ struct PlaneStrip {
   int64_t col_lo, step, part, pitch;  // part: elements of one residue of a row
 
   PlaneStrip(const TapConvAxis& w, const TapReach& reach, int64_t count, int64_t slack)
-      : col_lo(reach.lo), step(w.in_step), part(count + (reach.hi - reach.lo) / w.in_step + 1 + slack),
+      : col_lo(reach.lo),
+        step(w.in_step),
+        part(count + (reach.hi - reach.lo) / w.in_step + 1 + slack),
         pitch(part * w.in_step) {}
   int64_t column(int64_t offset) const { return (offset - col_lo) % step * part + (offset - col_lo) / step; }
 

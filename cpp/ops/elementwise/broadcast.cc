@@ -103,7 +103,8 @@ void sum_middle(int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
   const int64_t height = min64(n, max64(kRows, 4 * kChunk / width)), pieces = ceil_div(n, height);
   const int64_t items = outer * blocks * pieces;
   // One piece is finished by the thread that summed it, in a buffer of its own.
-  const int64_t buffers = pieces == 1 ? threads_for(items) : items;
+  const int threads = threads_for(items);
+  const int64_t buffers = pieces == 1 ? threads : items;
   Scratch scratch(Scratch::bytes_of<double>(buffers * width));
   double* const sums = scratch.take<double>(buffers * width);
   const auto finish = [&](int64_t block, double* partial) {
@@ -114,7 +115,7 @@ void sum_middle(int64_t outer, int64_t n, int64_t inner, const T* x, T* y) {
     }
     for (int64_t i = 0; i < count; ++i) to[i] = static_cast<T>(partial[i]);
   };
-  parallel_for(items, [&](int64_t item, int thread) {
+  parallel_for(items, threads, [&](int64_t item, int thread) {
     const int64_t block = item / pieces, row = item % pieces * height, first = block % blocks * width;
     double* const partial = sums + (pieces == 1 ? thread : item) * width;
     kernels.sum_columns(x + (block / blocks * n + row) * inner + first, min64(height, n - row), inner,

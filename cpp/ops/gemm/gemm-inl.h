@@ -81,10 +81,18 @@ NEOCOG_INLINE void taps_rows(const TapsPanel<T>& g) {
       case 2: taps_tile<T, 2, NR>(g, p); break;
       case 3: taps_tile<T, 3, NR>(g, p); break;
       case 4: taps_tile<T, 4, NR>(g, p); break;
-      case 5: if constexpr (kRows >= 5) taps_tile<T, 5, NR>(g, p); break;
-      case 6: if constexpr (kRows >= 6) taps_tile<T, 6, NR>(g, p); break;
-      case 7: if constexpr (kRows >= 7) taps_tile<T, 7, NR>(g, p); break;
-      default: if constexpr (kRows >= 8) taps_tile<T, 8, NR>(g, p); break;
+      case 5:
+        if constexpr (kRows >= 5) taps_tile<T, 5, NR>(g, p);
+        break;
+      case 6:
+        if constexpr (kRows >= 6) taps_tile<T, 6, NR>(g, p);
+        break;
+      case 7:
+        if constexpr (kRows >= 7) taps_tile<T, 7, NR>(g, p);
+        break;
+      default:
+        if constexpr (kRows >= 8) taps_tile<T, 8, NR>(g, p);
+        break;
     }
   }
 }
@@ -94,8 +102,12 @@ void taps_panel(const TapsPanel<T>& g) {
   switch (g.vectors) {
     case 1: taps_rows<T, 1>(g); break;
     case 2: taps_rows<T, 2>(g); break;
-    case 3: if constexpr (kMaxVectors<T> >= 3) taps_rows<T, 3>(g); break;
-    default: if constexpr (kMaxVectors<T> >= 4) taps_rows<T, 4>(g); break;
+    case 3:
+      if constexpr (kMaxVectors<T> >= 3) taps_rows<T, 3>(g);
+      break;
+    default:
+      if constexpr (kMaxVectors<T> >= 4) taps_rows<T, 4>(g);
+      break;
   }
 }
 
@@ -141,10 +153,18 @@ NEOCOG_INLINE void outer_rows(const OuterPanel<T>& g) {
       case 2: outer_tile<T, 2, NR>(g, f); break;
       case 3: outer_tile<T, 3, NR>(g, f); break;
       case 4: outer_tile<T, 4, NR>(g, f); break;
-      case 5: if constexpr (kRows >= 5) outer_tile<T, 5, NR>(g, f); break;
-      case 6: if constexpr (kRows >= 6) outer_tile<T, 6, NR>(g, f); break;
-      case 7: if constexpr (kRows >= 7) outer_tile<T, 7, NR>(g, f); break;
-      default: if constexpr (kRows >= 8) outer_tile<T, 8, NR>(g, f); break;
+      case 5:
+        if constexpr (kRows >= 5) outer_tile<T, 5, NR>(g, f);
+        break;
+      case 6:
+        if constexpr (kRows >= 6) outer_tile<T, 6, NR>(g, f);
+        break;
+      case 7:
+        if constexpr (kRows >= 7) outer_tile<T, 7, NR>(g, f);
+        break;
+      default:
+        if constexpr (kRows >= 8) outer_tile<T, 8, NR>(g, f);
+        break;
     }
   }
 }
@@ -154,8 +174,12 @@ void outer_panel(const OuterPanel<T>& g) {
   switch (g.vectors) {
     case 1: outer_rows<T, 1>(g); break;
     case 2: outer_rows<T, 2>(g); break;
-    case 3: if constexpr (kMaxVectors<T> >= 3) outer_rows<T, 3>(g); break;
-    default: if constexpr (kMaxVectors<T> >= 4) outer_rows<T, 4>(g); break;
+    case 3:
+      if constexpr (kMaxVectors<T> >= 3) outer_rows<T, 3>(g);
+      break;
+    default:
+      if constexpr (kMaxVectors<T> >= 4) outer_rows<T, 4>(g);
+      break;
   }
 }
 
@@ -295,8 +319,9 @@ void dot_block(const T* x, int64_t rows, const T* w, int64_t columns, int64_t k_
 }
 
 template <class T>
-constexpr GemmKernels<T> kGemmTable = {Vec<T>::lanes,   kMaxVectors<T>,   kPlaneOutputs<T>, kPlaneSlack<T>, &taps_panel<T>,
-                                       &planes_panel<T>, &outer_panel<T>, &dot_block<T>,    &pack_panel<T>, &transpose<T>};
+constexpr GemmKernels<T> kGemmTable = {Vec<T>::lanes,  kMaxVectors<T>,   kPlaneOutputs<T>, kPlaneSlack<T>,
+                                       &taps_panel<T>, &planes_panel<T>, &outer_panel<T>,  &dot_block<T>,
+                                       &pack_panel<T>, &transpose<T>};
 
 }  // namespace
 

@@ -18,7 +18,8 @@ constexpr int64_t kRowsPerItem = 96;
 
 // y (rows, columns) = a (rows, depth) B + bias with B's panels packed from `source`.
 template <class T>
-void product(int64_t rows, int64_t depth, int64_t columns, const T* a, PanelSource<T> source, const T* bias, T* y) {
+void product(int64_t rows, int64_t depth, int64_t columns, const T* a, PanelSource<T> source, const T* bias,
+             T* y) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const PanelSplit split(columns, kernels.lanes, kernels.max_vectors);
   const int64_t packed_size = depth * split.vectors * kernels.lanes;
@@ -46,8 +47,8 @@ void product(int64_t rows, int64_t depth, int64_t columns, const T* a, PanelSour
     const int64_t r1 = rows * (item / split.panels + 1) / chunks;
     const int64_t first = split.begin(panel) * kernels.lanes, width = split.width(panel) * kernels.lanes;
     kernels.taps_panel({a, row + r0, &no_tap, r1 - r0, 1, depth, packed + depth * first, split.width(panel),
-                        std::min(width, columns - first), bias == nullptr ? nullptr : bias + first, y + first, out + r0,
-                        false, T(0), T(0)});
+                        std::min(width, columns - first), bias == nullptr ? nullptr : bias + first, y + first,
+                        out + r0, false, T(0), T(0)});
   });
 }
 
@@ -60,7 +61,8 @@ void linear_forward(int64_t rows, int64_t in, int64_t out, const T* x, const T* 
     product<T>(rows, in, out, x, {weight, out, in, 1, 0, in, nullptr, 0}, bias, y);
     return;
   }
-  constexpr int64_t kBlock = 32;  // outputs per item: a multiple of the tile, so cuts do not move sums between tiles
+  constexpr int64_t kBlock =
+      32;  // outputs per item: a multiple of the tile, so cuts do not move sums between tiles
   parallel_for(ceil_div(out, kBlock), [&](int64_t item, int) {
     const int64_t o = item * kBlock;
     gemm_kernels<T>().dot_block(x, rows, weight + o * in, std::min(kBlock, out - o), in,
@@ -82,7 +84,8 @@ void linear_backward_weight(int64_t rows, int64_t in, int64_t out, const T* dy, 
   constexpr int64_t kOutputs = 96;  // rows of dw per item
   const int64_t blocks = ceil_div(out, kOutputs), items = blocks * split.panels;
   const int threads = threads_for(std::max(items, split.panels));
-  const int64_t widest = kernels.max_vectors * kernels.lanes, packed_size = rows * split.vectors * kernels.lanes;
+  const int64_t widest = kernels.max_vectors * kernels.lanes,
+                packed_size = rows * split.vectors * kernels.lanes;
   Scratch scratch(Scratch::bytes_of<T>(packed_size) + Scratch::bytes_of<int64_t>(rows) +
                   threads * Scratch::bytes_of<T>(kOutputs * widest));
   T* const packed = scratch.take<T>(packed_size);
@@ -99,21 +102,22 @@ void linear_backward_weight(int64_t rows, int64_t in, int64_t out, const T* dy, 
       std::fill(to + columns, to + width, T(0));
     }
   });
-  parallel_for(items, [&](int64_t item, int thread) {
+  parallel_for(items, threads, [&](int64_t item, int thread) {
     const int64_t panel = item % split.panels, o = item / split.panels * kOutputs;
     const int64_t first = split.begin(panel) * kernels.lanes, width = split.width(panel) * kernels.lanes;
     const int64_t outputs = std::min(kOutputs, out - o), columns = std::min(width, in - first);
     std::fill_n(sums[thread], outputs * width, T(0));
-    kernels.outer_panel({dy + o, row, rows, outputs, packed + rows * first, split.width(panel), sums[thread]});
+    kernels.outer_panel(
+        {dy + o, row, rows, outputs, packed + rows * first, split.width(panel), sums[thread]});
     for (int64_t i = 0; i < outputs; ++i) {
       std::memcpy(dw + (o + i) * in + first, sums[thread] + i * width, sizeof(T) * columns);
     }
   });
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                        \
-  template void linear_forward<T>(int64_t, int64_t, int64_t, const T*, const T*, const T*, T*);      \
-  template void linear_backward_x<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);             \
+#define NEOCOG_INSTANTIATE(T)                                                                   \
+  template void linear_forward<T>(int64_t, int64_t, int64_t, const T*, const T*, const T*, T*); \
+  template void linear_backward_x<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);        \
   template void linear_backward_weight<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

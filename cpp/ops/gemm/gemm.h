@@ -1,9 +1,11 @@
 // Register-tiled matrix products: the inner loops of every dense operator.
-//   taps_panel:  y[p, :] = sum over t,k of a[row[p] + tap[t] + k] * b[t, k, :]      (forward, input gradients)
-//   outer_panel: dw[f, :] += sum over p of a[row[p] + f] * dy[p, :]                  (weight gradients)
+//   taps_panel:  y[p, :] = sum over t,k of a[row[p] + tap[t] + k] * b[t, k, :]      (forward, input
+//   gradients) outer_panel: dw[f, :] += sum over p of a[row[p] + f] * dy[p, :]                  (weight
+//   gradients)
 // A is read in place through element offsets, so a convolution needs no matrix of columns.
 // B and dy come in panels: `vectors` registers wide, packed and padded with zeros.
-// Products accumulate in the type of the data, in the order of (t, k) or p: |error| <= terms * eps * sum |a*b|.
+// Products accumulate in the type of the data, in the order of (t, k) or p: |error| <= terms * eps * sum
+// |a*b|.
 #pragma once
 
 #include <cstdint>
@@ -19,27 +21,27 @@ struct TapsPanel {
   const int64_t* row;  // (pixels) offsets into a
   const int64_t* tap;  // (taps) offsets added to row
   int64_t pixels, taps, run;
-  const T* b;  // (taps, run, vectors * lanes)
+  const T* b;                // (taps, run, vectors * lanes)
   int64_t vectors, columns;  // the last vector holds columns that exist and zeros
-  const T* bias;  // (columns) or null
+  const T* bias;             // (columns) or null
   T* y;
   const int64_t* out;  // (pixels) offsets into y; columns are contiguous
-  bool clamp;  // y = min(hi, max(lo, y)), NaN stays NaN
+  bool clamp;          // y = min(hi, max(lo, y)), NaN stays NaN
   T lo, hi;
 };
 
-// y[o, q] = sum over c,t of w[c, t, o] * x[c * plane + tap[t] + q]: the same product with vectors along the pixels, for
-// results of so few channels that vectors along the channels would be mostly empty.
+// y[o, q] = sum over c,t of w[c, t, o] * x[c * plane + tap[t] + q]: the same product with vectors along the
+// pixels, for results of so few channels that vectors along the channels would be mostly empty.
 template <class T>
 struct PlanesPanel {
   const T* x;  // planes with slack behind them: reads run up to plane_slack elements past the last q
   int64_t plane;
   const int64_t* tap;  // (taps)
   int64_t taps, channels;
-  const T* w;  // (channels, taps, outputs)
+  const T* w;       // (channels, taps, outputs)
   int64_t outputs;  // at most plane_outputs
-  const T* bias;  // (outputs) or null
-  T* y;  // (outputs, y_plane), y_plane >= count rounded up to a vector
+  const T* bias;    // (outputs) or null
+  T* y;             // (outputs, y_plane), y_plane >= count rounded up to a vector
   int64_t y_plane, count;
   bool clamp;
   T lo, hi;
@@ -48,9 +50,9 @@ struct PlanesPanel {
 template <class T>
 struct OuterPanel {
   const T* a;
-  const int64_t* row;  // (pixels) offsets into a
+  const int64_t* row;    // (pixels) offsets into a
   int64_t pixels, rows;  // rows f are contiguous in a
-  const T* dy;  // (pixels, vectors * lanes)
+  const T* dy;           // (pixels, vectors * lanes)
   int64_t vectors;
   T* dw;  // (rows, vectors * lanes)
 };
@@ -59,10 +61,10 @@ struct OuterPanel {
 template <class T>
 struct PanelSource {
   const T* data;
-  int64_t columns, column_stride;  // y's columns, and the distance between two of them in data
+  int64_t columns, column_stride;      // y's columns, and the distance between two of them in data
   int64_t outer, outer_stride, inner;  // data[column * column_stride + k * outer_stride + s]
-  const int64_t* position;  // (inner) packed row of s for k = 0, or -1: not part of this product
-  int64_t step;  // packed rows between k and k + 1
+  const int64_t* position;             // (inner) packed row of s for k = 0, or -1: not part of this product
+  int64_t step;                        // packed rows between k and k + 1
 };
 
 template <class T>
@@ -71,10 +73,11 @@ struct GemmKernels {
   void (*taps_panel)(const TapsPanel<T>&);
   void (*planes_panel)(const PlanesPanel<T>&);
   void (*outer_panel)(const OuterPanel<T>&);
-  // y[r * y_stride + o] = bias[o] + sum over k of x[r * k_size + k] * w[o * k_size + k]: a few rows against rows of weights
-  // that are each used once, so packing them would cost more than the product. bias may be null.
-  void (*dot_block)(const T* x, int64_t rows, const T* w, int64_t columns, int64_t k_size, const T* bias, T* y,
-                    int64_t y_stride);
+  // y[r * y_stride + o] = bias[o] + sum over k of x[r * k_size + k] * w[o * k_size + k]: a few rows against
+  // rows of weights that are each used once, so packing them would cost more than the product. bias may be
+  // null.
+  void (*dot_block)(const T* x, int64_t rows, const T* w, int64_t columns, int64_t k_size, const T* bias,
+                    T* y, int64_t y_stride);
   // Packs columns [first, first + vectors * lanes) of the source into b (packed rows, vectors * lanes).
   void (*pack_panel)(const PanelSource<T>&, int64_t first, int64_t vectors, T* b);
   // dst[c * dst_stride + r] = src[r * src_stride + c], r < rows, c < cols.

@@ -6,7 +6,8 @@ namespace {
 
 template <class T>
 constexpr int kPlaneOutputs = Vec<T>::lanes == 16 ? 8 : 4;
-// Vectors of pixels beside `outputs` accumulator rows: together they fill the registers that B and the broadcast leave.
+// Vectors of pixels beside `outputs` accumulator rows: together they fill the registers that B and the
+// broadcast leave.
 template <class T>
 constexpr int plane_vectors(int outputs) {
   const int registers = Vec<T>::lanes == 16 ? 24 : 12;
@@ -70,10 +71,18 @@ void planes_panel(const PlanesPanel<T>& g) {
     case 2: planes_rows<T, 2>(g); break;
     case 3: planes_rows<T, 3>(g); break;
     case 4: planes_rows<T, 4>(g); break;
-    case 5: if constexpr (kPlaneOutputs<T> >= 5) planes_rows<T, 5>(g); break;
-    case 6: if constexpr (kPlaneOutputs<T> >= 6) planes_rows<T, 6>(g); break;
-    case 7: if constexpr (kPlaneOutputs<T> >= 7) planes_rows<T, 7>(g); break;
-    default: if constexpr (kPlaneOutputs<T> >= 8) planes_rows<T, 8>(g); break;
+    case 5:
+      if constexpr (kPlaneOutputs<T> >= 5) planes_rows<T, 5>(g);
+      break;
+    case 6:
+      if constexpr (kPlaneOutputs<T> >= 6) planes_rows<T, 6>(g);
+      break;
+    case 7:
+      if constexpr (kPlaneOutputs<T> >= 7) planes_rows<T, 7>(g);
+      break;
+    default:
+      if constexpr (kPlaneOutputs<T> >= 8) planes_rows<T, 8>(g);
+      break;
   }
 }
 

@@ -22,8 +22,9 @@ struct Sum {
   static NEOCOG_INLINE Vec<T> combine(Vec<T> s, Vec<T> x) { return s + x; }
 };
 
-// Calls body(i, vectors, n) for consecutive blocks of n = `vectors` * lanes elements, and of fewer at the end. Where there are
-// enough elements the last vector steps back instead: elements in its overlap are computed twice, with the same result.
+// Calls body(i, vectors, n) for consecutive blocks of n = `vectors` * lanes elements, and of fewer at the
+// end. Where there are enough elements the last vector steps back instead: elements in its overlap are
+// computed twice, with the same result.
 template <class T, class Body>
 NEOCOG_INLINE void for_blocks(int64_t count, const Body& body) {
   constexpr int64_t kLanes = Vec<T>::lanes;
@@ -83,8 +84,12 @@ NEOCOG_INLINE void reduce(const Source& source, int64_t terms, int64_t count, T*
   });
 }
 
-// Every second element of the 2 * lanes elements of a and b, and the inverse. One shuffle each where the ISA has it.
-#define NEOCOG_SHUFFLE(T, a, b, ...) Vec<T>{__builtin_shufflevector((a).v, (b).v, __VA_ARGS__)}
+// Every second element of the 2 * lanes elements of a and b, and the inverse. One shuffle each where the ISA
+// has it.
+#define NEOCOG_SHUFFLE(T, a, b, ...)                   \
+  Vec<T> {                                             \
+    __builtin_shufflevector((a).v, (b).v, __VA_ARGS__) \
+  }
 
 template <class T>
 NEOCOG_INLINE void split_pair(Vec<T> a, Vec<T> b, Vec<T>& even, Vec<T>& odd) {
@@ -126,7 +131,8 @@ NEOCOG_INLINE void join_pair(Vec<T> even, Vec<T> odd, Vec<T>& a, Vec<T>& b) {
 template <class T>
 NEOCOG_INLINE T largest_lane(Vec<T> v) {
   if constexpr (Vec<T>::lanes == 16) {
-    v = Largest<T>::combine(v, NEOCOG_SHUFFLE(T, v, v, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
+    v = Largest<T>::combine(
+        v, NEOCOG_SHUFFLE(T, v, v, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));
     v = Largest<T>::combine(v, NEOCOG_SHUFFLE(T, v, v, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7));
     v = Largest<T>::combine(v, NEOCOG_SHUFFLE(T, v, v, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3));
     v = Largest<T>::combine(v, NEOCOG_SHUFFLE(T, v, v, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1));
@@ -184,15 +190,15 @@ NEOCOG_INLINE void join(const T* phase, int64_t phase_length, int64_t phases, in
 }  // namespace
 }  // namespace neocog::NEOCOG_ISA
 
-#include "ops/pool/pool_strips-inl.h"
 #include "ops/pool/pool_pixels-inl.h"
+#include "ops/pool/pool_strips-inl.h"
 
 namespace neocog::NEOCOG_ISA {
 
-#define NEOCOG_POOL_TABLE(T)                                                        \
-  {Vec<T>::lanes,    &max_strip<T>,  &indexed_max_strip<T>, &average_strip<T>, \
-   &spread_strip<T>, &spread_runs<T>, &max_pixels<T>,        &average_pixels<T>, \
-   &spread_pixels<T>, &max_runs<T>,   &average_runs<T>}
+#define NEOCOG_POOL_TABLE(T)                                                      \
+  {Vec<T>::lanes,     &max_strip<T>,   &indexed_max_strip<T>, &average_strip<T>,  \
+   &spread_strip<T>,  &spread_runs<T>, &max_pixels<T>,        &average_pixels<T>, \
+   &spread_pixels<T>, &max_runs<T>,    &average_runs<T>}
 extern constinit const PoolKernels<float> pool_kernels_f32 = NEOCOG_POOL_TABLE(float);
 #if NEOCOG_ISA_HAS_DOUBLE
 extern constinit const PoolKernels<double> pool_kernels_f64 = NEOCOG_POOL_TABLE(double);

@@ -11,7 +11,9 @@ struct Covering {
   std::vector<T> h_weight, w_weight;
 
   explicit Covering(const PoolGeometry& g)
-      : h(covering_windows(g.h)), w(covering_windows(g.w)), h_weight(inverse(g.h.divisor)),
+      : h(covering_windows(g.h)),
+        w(covering_windows(g.w)),
+        h_weight(inverse(g.h.divisor)),
         w_weight(inverse(g.w.divisor)) {}
 
  private:
@@ -23,7 +25,9 @@ struct Covering {
 };
 
 // One window spans all columns.
-bool in_runs(const PoolGeometry& g) { return g.w.out() == 1 && g.w.span[0].count == g.w.in; }
+bool in_runs(const PoolGeometry& g) {
+  return g.w.out() == 1 && g.w.span[0].count == g.w.in;
+}
 
 template <class T>
 void spread_runs(const PoolGeometry& g, Image<const T> dy, Image<T> dx) {
@@ -47,11 +51,12 @@ void spread_strips(const PoolGeometry& g, int64_t planes, int64_t unit, Image<co
   const std::vector<T> column_weight = per_element(covering.w_weight, unit);
   PoolSpreadLines<T> lines(g.w, covering.w, unit);
   const PoolTiles tiles(planes, dx.h, dx.w, unit, lines.block());
-  lines.allocate(tiles.items());
+  lines.allocate(tiles.threads());
   const auto kernel = pool_kernels<T>().spread_strip;
   tiles.run([&](const PoolTile& tile, int thread) {
     PoolSpreadStrip<T> strip{};
-    strip.rows = {dy.data, dy.h * dy.w * unit, dy.w * unit, covering.h.data(), dx.h, 1, tile.row, tile.row_end};
+    strip.rows = {dy.data, dy.h * dy.w * unit, dy.w * unit, covering.h.data(), dx.h,
+                  1,       tile.row,           tile.row_end};
     strip.y = dx.data;
     strip.y_row = dx.w * unit;
     strip.row_weight = covering.h_weight.data();

@@ -15,12 +15,15 @@ constexpr T kLowest = -std::numeric_limits<T>::infinity();
 template <class T>
 struct Divisors {
   std::vector<T> h, w;
-  T all = 0, factor = 0;  // the divisor of every window, and its inverse; 0 where there is none, or no exact one
+  T all = 0,
+    factor = 0;  // the divisor of every window, and its inverse; 0 where there is none, or no exact one
 
   Divisors() = default;
   explicit Divisors(const PoolGeometry& g)
       : h(g.h.divisor.begin(), g.h.divisor.end()), w(g.w.divisor.begin(), g.w.divisor.end()) {
-    const auto same = [](const std::vector<T>& v) { return std::count(v.begin(), v.end(), v[0]) == std::ssize(v); };
+    const auto same = [](const std::vector<T>& v) {
+      return std::count(v.begin(), v.end(), v[0]) == std::ssize(v);
+    };
     if (!same(h) || !same(w)) return;
     all = h[0] * w[0];
     int exponent;
@@ -39,10 +42,13 @@ PoolRows<T> rows_of(const PoolGeometry& g, const PoolTile& tile, const T* x, int
 }
 
 // Windows as wide as the image: each is one run of memory.
-bool in_runs(const PoolGeometry& g) { return g.w.out() == 1 && g.w.span[0].count == g.w.in && g.h.dilation == 1; }
+bool in_runs(const PoolGeometry& g) {
+  return g.w.out() == 1 && g.w.span[0].count == g.w.in && g.h.dilation == 1;
+}
 
 template <class T>
-void forward_runs(const PoolGeometry& g, Image<const T> x, Image<T> y, int64_t* index, const Divisors<T>& divisor) {
+void forward_runs(const PoolGeometry& g, Image<const T> x, Image<T> y, int64_t* index,
+                  const Divisors<T>& divisor) {
   const bool average = !divisor.h.empty();
   std::vector<T> divisors = divisor.h;
   for (T& d : divisors) d *= divisor.w[0];
@@ -60,7 +66,7 @@ void forward_strips(const PoolGeometry& g, int64_t planes, int64_t unit, Image<c
   const std::vector<T> column_divisor = per_element(divisor.w, unit);
   PoolLines<T> lines(g.w, unit, average ? T{0} : kLowest<T>, false);
   const PoolTiles tiles(planes, y.h, y.w, share(g) * unit, lines.block());
-  lines.allocate(tiles.items());
+  lines.allocate(tiles.threads());
   const auto kernel = average ? pool_kernels<T>().average_strip : pool_kernels<T>().max_strip;
   tiles.run([&](const PoolTile& tile, int thread) {
     PoolStrip<T> strip{};
@@ -82,7 +88,7 @@ template <class T>
 void indexed_strips(const PoolGeometry& g, Image<const T> x, Image<T> y, int64_t* index) {
   PoolLines<T> lines(g.w, 1, kLowest<T>, true);
   const PoolTiles tiles(x.n * x.c, y.h, y.w, share(g), lines.block());
-  lines.allocate(tiles.items());
+  lines.allocate(tiles.threads());
   const auto kernel = pool_kernels<T>().indexed_max_strip;
   tiles.run([&](const PoolTile& tile, int thread) {
     PoolIndexedStrip<T> strip{};
@@ -96,7 +102,8 @@ void indexed_strips(const PoolGeometry& g, Image<const T> x, Image<T> y, int64_t
 }
 
 template <class T>
-void forward_pixels(const PoolGeometry& g, Image<const T> x, Image<T> y, int64_t* index, const Divisors<T>& divisor) {
+void forward_pixels(const PoolGeometry& g, Image<const T> x, Image<T> y, int64_t* index,
+                    const Divisors<T>& divisor) {
   const auto kernel = divisor.h.empty() ? pool_kernels<T>().max_pixels : pool_kernels<T>().average_pixels;
   const PixelTiles cut(x.n, x.c, y.h, y.w, share(g));
   cut.run(y.h, [&](const ChannelPart& part, int64_t i, int64_t begin, int64_t end) {
@@ -122,7 +129,8 @@ void forward_pixels(const PoolGeometry& g, Image<const T> x, Image<T> y, int64_t
 }
 
 template <class T>
-void forward(const PoolGeometry& g, Image<const T> x, Image<T> y, int64_t* index, const Divisors<T>& divisor) {
+void forward(const PoolGeometry& g, Image<const T> x, Image<T> y, int64_t* index,
+             const Divisors<T>& divisor) {
   if (in_pixels(x)) {
     if (index == nullptr && strips_of_pixels(g, x.c, pool_kernels<T>().lanes)) {
       forward_strips(g, x.n, x.c, x, y, divisor);

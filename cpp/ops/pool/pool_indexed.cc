@@ -7,7 +7,8 @@
 namespace neocog {
 namespace {
 
-// Zeroes a part of the channels of one image of y and scatters x into it. Channels first: a part is one channel.
+// Zeroes a part of the channels of one image of y and scatters x into it. Channels first: a part is one
+// channel.
 template <class T, class Put>
 bool scatter_part(const Image<const T>& x, const int64_t* index, const ChannelPart& part, const Image<T>& y,
                   const Put& put) {
@@ -55,7 +56,8 @@ struct Replace {
 
 int64_t first_outside(const int64_t* index, int64_t size, int64_t plane, bool skip) {
   for (int64_t i = 0; i < size; ++i) {
-    if (static_cast<uint64_t>(index[i]) >= static_cast<uint64_t>(plane) && !(skip && index[i] == -1)) return i;
+    if (static_cast<uint64_t>(index[i]) >= static_cast<uint64_t>(plane) && !(skip && index[i] == -1))
+      return i;
   }
   return -1;
 }
@@ -118,7 +120,7 @@ int64_t max_unpool_backward(Image<const T> dy, const int64_t* index, Image<T> dx
   return valid ? -1 : first_outside(index, dx.size(), plane, false);
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                            \
+#define NEOCOG_INSTANTIATE(T)                                                       \
   template int64_t max_pool_backward<T>(Image<const T>, const int64_t*, Image<T>);  \
   template int64_t max_unpool_forward<T>(Image<const T>, const int64_t*, Image<T>); \
   template int64_t max_unpool_backward<T>(Image<const T>, const int64_t*, Image<T>);

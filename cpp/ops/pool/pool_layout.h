@@ -14,8 +14,8 @@ bool in_pixels(const Image<T>& image) {
   return image.channels_last() && image.c > 1;
 }
 
-// Channels-last rows as strips: full vectors where there are few channels, and k + l instead of k * l taps. Three by three taps are
-// few enough, and pixels need no line.
+// Channels-last rows as strips: full vectors where there are few channels, and k + l instead of k * l taps.
+// Three by three taps are few enough, and pixels need no line.
 inline bool strips_of_pixels(const PoolGeometry& g, int64_t channels, int64_t lanes) {
   constexpr int64_t kFewTaps = 9;
   if (!g.w.regular || g.w.stride != 1 || g.w.kernel == 1) return false;
@@ -32,7 +32,9 @@ class PixelTiles {
  public:
   // `share`: elements of a channel that are read or written for one output pixel.
   PixelTiles(int64_t n, int64_t c, int64_t rows, int64_t columns, int64_t share)
-      : channels_(c), part_(part_channels(c, share)), parts_(ceil_div(c, part_)),
+      : channels_(c),
+        part_(part_channels(c, share)),
+        parts_(ceil_div(c, part_)),
         tiles_(n * parts_, rows, columns, share * part_, std::max<int64_t>(1, kElements / (share * part_))) {}
 
   // Calls f(part, row, first column, last column + 1) for every piece of a row, of `rows` per image.
@@ -41,7 +43,8 @@ class PixelTiles {
     tiles_.run([&](const PoolTile& tile, int) {
       for (int64_t row = tile.row; row < tile.row_end; ++row) {
         const int64_t plane = row / rows, c = plane % parts_ * part_;
-        f(ChannelPart{plane / parts_, c, std::min(part_, channels_ - c)}, row % rows, tile.column, tile.column_end);
+        f(ChannelPart{plane / parts_, c, std::min(part_, channels_ - c)}, row % rows, tile.column,
+          tile.column_end);
       }
     });
   }
@@ -49,7 +52,8 @@ class PixelTiles {
  private:
   static constexpr int64_t kElements = 1 << 16;
 
-  // All channels, unless one output pixel alone would be too much work: then whole cache lines of some of them.
+  // All channels, unless one output pixel alone would be too much work: then whole cache lines of some of
+  // them.
   static int64_t part_channels(int64_t c, int64_t share) {
     constexpr int64_t kLine = 64;
     return std::min(c, round_up(std::max<int64_t>(1, kElements / share), kLine));

@@ -1,4 +1,5 @@
-// Windows of channels-last pixels: vectors along the channels, all taps of a window at once; included by pool-inl.h.
+// Windows of channels-last pixels: vectors along the channels, all taps of a window at once; included by
+// pool-inl.h.
 namespace neocog::NEOCOG_ISA {
 namespace {
 

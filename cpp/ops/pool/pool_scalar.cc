@@ -1,3 +1,2 @@
 #include "core/simd/scalar.h"
-
 #include "ops/pool/pool-inl.h"

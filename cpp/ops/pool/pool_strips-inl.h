@@ -8,7 +8,8 @@ struct RowCursor {
   const PoolRows<T>& rows;
   int64_t plane, row;
 
-  NEOCOG_INLINE RowCursor(const PoolRows<T>& r, int64_t at) : rows(r), plane(at / r.count), row(at % r.count) {}
+  NEOCOG_INLINE RowCursor(const PoolRows<T>& r, int64_t at)
+      : rows(r), plane(at / r.count), row(at % r.count) {}
   NEOCOG_INLINE void next() {
     if (++row == rows.count) {
       row = 0;
@@ -65,7 +66,9 @@ template <class T>
 struct Divide {
   Vec<T> row;
   const T* column;
-  NEOCOG_INLINE Vec<T> operator()(Vec<T> v, int64_t i, int64_t n) const { return v / (row * load(column + i, n)); }
+  NEOCOG_INLINE Vec<T> operator()(Vec<T> v, int64_t i, int64_t n) const {
+    return v / (row * load(column + i, n));
+  }
 };
 
 // Makes the first `rows` rows of the line readable through its taps.
@@ -104,7 +107,8 @@ NEOCOG_INLINE void combine_narrow(RowCursor<T> at, int64_t rows, int64_t width, 
       for (int v = 0; v < N; ++v) sum[v] = Vec<T>::set1(Op::identity());
     } else {
       const T* x = at.tap(0);
-      for (int v = 0; v < N; ++v) sum[v] = N == 1 ? load(x, n) : Vec<T>::load(x + min64(v * kLanes, width - kLanes));
+      for (int v = 0; v < N; ++v)
+        sum[v] = N == 1 ? load(x, n) : Vec<T>::load(x + min64(v * kLanes, width - kLanes));
       for (int64_t k = 1; k < taps; ++k) {
         x += step;
         for (int v = 0; v < N; ++v) {
@@ -140,9 +144,11 @@ NEOCOG_INLINE void combine_rows(RowCursor<T>& at, int64_t rows, const PoolLine<T
   at.skip(rows);
 }
 
-// finish(row) gives what ends the outputs of a row of a plane; `finish_all`, if they are contiguous, those of any rows.
+// finish(row) gives what ends the outputs of a row of a plane; `finish_all`, if they are contiguous, those of
+// any rows.
 template <class T, class Op, class Finish, class FinishAll>
-NEOCOG_INLINE void strip(const PoolStrip<T>& g, const Finish& finish, const FinishAll& finish_all, bool whole) {
+NEOCOG_INLINE void strip(const PoolStrip<T>& g, const Finish& finish, const FinishAll& finish_all,
+                         bool whole) {
   const PoolLine<T>& line = g.line;
   const Taps<T> taps{line.tap};
   const bool contiguous = whole && line.tap_pitch == g.count && g.y_row == g.count;
@@ -175,7 +181,9 @@ void max_strip(const PoolStrip<T>& g) {
 
 template <class T>
 void average_strip(const PoolStrip<T>& g) {
-  const auto divide = [&](int64_t row) { return Divide<T>{Vec<T>::set1(g.row_divisor[row]), g.column_divisor}; };
+  const auto divide = [&](int64_t row) {
+    return Divide<T>{Vec<T>::set1(g.row_divisor[row]), g.column_divisor};
+  };
   if (g.factor != 0) {
     strip<T, Sum<T>>(g, divide, MultiplyAll<T>{Vec<T>::set1(g.factor)}, true);
   } else {
@@ -185,7 +193,8 @@ void average_strip(const PoolStrip<T>& g) {
 
 // result[j] and offset[j] become those of the largest so far, given the taps of one more row of each window.
 template <class T>
-NEOCOG_INLINE void update_largest(const PoolIndexedStrip<T>& g, int64_t count, bool first, int64_t row_offset) {
+NEOCOG_INLINE void update_largest(const PoolIndexedStrip<T>& g, int64_t count, bool first,
+                                  int64_t row_offset) {
   using Integer = typename PoolBits<T>::Integer;
   constexpr int64_t kLanes = Vec<T>::lanes;
   constexpr int kVectors = 2;
@@ -217,7 +226,8 @@ NEOCOG_INLINE void update_largest(const PoolIndexedStrip<T>& g, int64_t count, b
 
 // Where the maxima of one row lie, for windows that begin at row_start = row * width of the image.
 template <class T>
-NEOCOG_INLINE void set_index(const PoolIndexedStrip<T>& g, const T* offset, int64_t row_start, int64_t* index) {
+NEOCOG_INLINE void set_index(const PoolIndexedStrip<T>& g, const T* offset, int64_t row_start,
+                             int64_t* index) {
   typedef typename PoolBits<T>::Integer Bits __attribute__((may_alias));
   const Bits* const bits = reinterpret_cast<const Bits*>(offset);
   for (int64_t j = 0; j < g.count; ++j) index[j] = row_start + g.start[j] + bits[j];
@@ -349,7 +359,8 @@ NEOCOG_INLINE T max_run(const T* x, int64_t count) {
 template <class T>
 NEOCOG_INLINE T sum_run(const T* x, int64_t count) {
   constexpr int64_t kLanes = Vec<T>::lanes;
-  // Sums of at most this many terms per lane are added to the total: errors grow with that, not with the count.
+  // Sums of at most this many terms per lane are added to the total: errors grow with that, not with the
+  // count.
   constexpr int64_t kTerms = 64;
   Vec<T> total = Vec<T>::zero();
   int64_t i = 0;

@@ -11,10 +11,15 @@ constexpr int64_t kLineElements = 2048;
 // With more phases of dx than this, to gather them one by one is as fast.
 constexpr int64_t kMostPhases = 4;
 
-// Columns of a strip, given how many of them at least; one strip rather than two of which the second is small.
-int64_t strip_columns(int64_t least, int64_t columns) { return columns <= least + least / 2 ? columns : least; }
+// Columns of a strip, given how many of them at least; one strip rather than two of which the second is
+// small.
+int64_t strip_columns(int64_t least, int64_t columns) {
+  return columns <= least + least / 2 ? columns : least;
+}
 
-int64_t line_group(int64_t pitch) { return std::max<int64_t>(1, kLineElements / pitch); }
+int64_t line_group(int64_t pitch) {
+  return std::max<int64_t>(1, kLineElements / pitch);
+}
 
 // In each row of a line, `width` elements at `margin` are about to be overwritten; the others become `value`.
 template <class T>
@@ -34,14 +39,17 @@ int64_t most_taps(const std::vector<PoolSpan>& span) {
 
 // Columns and rows of a strip of irregular windows: their taps and the table of them stay in the cache.
 constexpr int64_t kGathered = 2048;
-int64_t irregular_columns(int64_t taps, int64_t columns) { return std::clamp<int64_t>(kGathered / taps, 1, columns); }
+int64_t irregular_columns(int64_t taps, int64_t columns) {
+  return std::clamp<int64_t>(kGathered / taps, 1, columns);
+}
 int64_t irregular_group(int64_t taps, int64_t columns, int64_t pitch) {
   return std::clamp<int64_t>(kGathered / (taps * columns), 1, line_group(pitch));
 }
 
-// gather[(k * group + r) * block + j] is the element of a line that tap k of window j of row r reads, or the one past the row.
-void set_gather(const PoolSpan* span, int64_t windows, int64_t taps, int64_t step, int64_t block, int64_t pitch,
-                int64_t group, int64_t* gather) {
+// gather[(k * group + r) * block + j] is the element of a line that tap k of window j of row r reads, or the
+// one past the row.
+void set_gather(const PoolSpan* span, int64_t windows, int64_t taps, int64_t step, int64_t block,
+                int64_t pitch, int64_t group, int64_t* gather) {
   for (int64_t k = 0; k < taps; ++k) {
     for (int64_t r = 0; r < group; ++r) {
       for (int64_t j = 0; j < block; ++j) {
@@ -56,7 +64,11 @@ void set_gather(const PoolSpan* span, int64_t windows, int64_t taps, int64_t ste
 
 template <class T>
 PoolLines<T>::PoolLines(const PoolAxis& axis, int64_t unit, T identity, bool indexed)
-    : axis_(axis), unit_(unit), lanes_(pool_kernels<T>().lanes), identity_(identity), regular_(axis.regular),
+    : axis_(axis),
+      unit_(unit),
+      lanes_(pool_kernels<T>().lanes),
+      identity_(identity),
+      regular_(axis.regular),
       indexed_(indexed) {
   if (regular_) {
     const int64_t reach = (axis.kernel - 1) * axis.dilation / axis.stride;  // in outputs
@@ -84,23 +96,24 @@ PoolLines<T>::PoolLines(const PoolAxis& axis, int64_t unit, T identity, bool ind
 }
 
 template <class T>
-void PoolLines<T>::allocate(int64_t items) {
-  const int64_t threads = threads_for(items), line = group_ * pitch_ + 4 * lanes_;
+void PoolLines<T>::allocate(int64_t threads) {
+  const int64_t line = group_ * pitch_ + 4 * lanes_;
   const int64_t phase = phases_ > 1 || !regular_ ? phases_ * phase_length_ : 0;
-  const int64_t offset = indexed_ ? 2 * phase_length_ : 0, gather = regular_ ? 0 : taps_ * group_ * tap_pitch_;
+  const int64_t offset = indexed_ ? 2 * phase_length_ : 0,
+                gather = regular_ ? 0 : taps_ * group_ * tap_pitch_;
   const size_t bytes = Scratch::bytes_of<T>(line) + Scratch::bytes_of<T>(phase) +
                        Scratch::bytes_of<T>(phase_length_) + Scratch::bytes_of<T>(offset) +
                        Scratch::bytes_of<int64_t>(gather);
   scratch_.emplace(static_cast<size_t>(threads) * bytes);
   for (int64_t t = 0; t < threads; ++t) {
-    Buffers b{scratch_->template take<T>(line), scratch_->template take<T>(phase),
+    Buffers b{scratch_->template take<T>(line),          scratch_->template take<T>(phase),
               scratch_->template take<T>(phase_length_), scratch_->template take<T>(offset),
-              scratch_->template take<int64_t>(gather), {}};
+              scratch_->template take<int64_t>(gather),  {}};
     for (int64_t k = 0; k < taps_; ++k) {
       const int64_t column = k * axis_.dilation;
-      b.tap.push_back(!regular_       ? b.phase + k * phase_length_
-                      : phases_ == 1   ? b.line + column * unit_
-                                       : b.phase + column % phases_ * phase_length_ + column / phases_);
+      b.tap.push_back(!regular_      ? b.phase + k * phase_length_
+                      : phases_ == 1 ? b.line + column * unit_
+                                     : b.phase + column % phases_ * phase_length_ + column / phases_);
     }
     // What lies past the last row is read and never used.
     std::fill_n(b.line, line, identity_);
@@ -115,13 +128,15 @@ void PoolLines<T>::place(const PoolTile& tile, int thread, PoolStrip<T>* strip) 
   strip->count = (tile.column_end - tile.column) * unit_;
   strip->result = b.result;
   PoolLine<T>& line = strip->line;
-  line = {b.line,     pitch_,  group_,  0, axis_.in * unit_, b.tap.data(), taps_, tap_pitch_,
-          b.phase, phases_, phase_length_, regular_ ? nullptr : b.gather};
+  line = {b.line, pitch_,     group_,  0,       axis_.in * unit_, b.tap.data(),
+          taps_,  tap_pitch_, b.phase, phases_, phase_length_,    regular_ ? nullptr : b.gather};
   if (!regular_) {
-    set_gather(axis_.span.data() + tile.column, strip->count, taps_, axis_.dilation, block_, pitch_, group_, b.gather);
+    set_gather(axis_.span.data() + tile.column, strip->count, taps_, axis_.dilation, block_, pitch_, group_,
+               b.gather);
   } else {
     const int64_t first = tile.column * axis_.stride - axis_.pad_lo;
-    const int64_t last = (tile.column_end - 1) * axis_.stride - axis_.pad_lo + (axis_.kernel - 1) * axis_.dilation + 1;
+    const int64_t last =
+        (tile.column_end - 1) * axis_.stride - axis_.pad_lo + (axis_.kernel - 1) * axis_.dilation + 1;
     const int64_t lo = std::clamp<int64_t>(first, 0, axis_.in), hi = std::clamp<int64_t>(last, lo, axis_.in);
     strip->rows.x += lo * unit_;
     line.width = (hi - lo) * unit_;
@@ -179,16 +194,20 @@ PoolSpreadLines<T>::PoolSpreadLines(const PoolAxis& axis, const std::vector<Pool
 }
 
 template <class T>
-void PoolSpreadLines<T>::allocate(int64_t items) {
-  const int64_t threads = threads_for(items), line = group_ * pitch_;
+void PoolSpreadLines<T>::allocate(int64_t threads) {
+  const int64_t line = group_ * pitch_;
   const int64_t phase = phases_ > 1 || !regular_ ? phases_ * phase_length_ : 0;
-  const int64_t result = phase_length_ * (regular_ ? phases_ : 1), gather = regular_ ? 0 : taps_ * group_ * tap_pitch_;
-  const size_t bytes = Scratch::bytes_of<T>(line) + Scratch::bytes_of<T>(phase) + Scratch::bytes_of<T>(result) +
-                       Scratch::bytes_of<int64_t>(gather);
+  const int64_t result = phase_length_ * (regular_ ? phases_ : 1),
+                gather = regular_ ? 0 : taps_ * group_ * tap_pitch_;
+  const size_t bytes = Scratch::bytes_of<T>(line) + Scratch::bytes_of<T>(phase) +
+                       Scratch::bytes_of<T>(result) + Scratch::bytes_of<int64_t>(gather);
   scratch_.emplace(static_cast<size_t>(threads) * bytes);
   for (int64_t t = 0; t < threads; ++t) {
-    Buffers b{scratch_->template take<T>(line), scratch_->template take<T>(phase), scratch_->template take<T>(result),
-              scratch_->template take<int64_t>(gather), {}};
+    Buffers b{scratch_->template take<T>(line),
+              scratch_->template take<T>(phase),
+              scratch_->template take<T>(result),
+              scratch_->template take<int64_t>(gather),
+              {}};
     for (const int64_t window : tap_window_) b.tap.push_back(b.line + (window - first_) * unit_);
     if (!regular_) {
       for (int64_t k = 0; k < taps_; ++k) b.tap.push_back(b.phase + k * phase_length_);
@@ -198,7 +217,8 @@ void PoolSpreadLines<T>::allocate(int64_t items) {
 }
 
 template <class T>
-void PoolSpreadLines<T>::place(const PoolTile& tile, int thread, const T* weight, PoolSpreadStrip<T>* strip) const {
+void PoolSpreadLines<T>::place(const PoolTile& tile, int thread, const T* weight,
+                               PoolSpreadStrip<T>* strip) const {
   const Buffers& b = buffers_[thread];
   strip->tap_count = tap_count_.data();
   strip->y += tile.column * unit_;
@@ -206,14 +226,15 @@ void PoolSpreadLines<T>::place(const PoolTile& tile, int thread, const T* weight
   strip->result = b.result;
   strip->column_weight = weight;
   PoolLine<T>& line = strip->line;
-  line = {b.line,     pitch_,  group_,  0, axis_.out() * unit_, b.tap.data(), taps_, tap_pitch_,
-          b.phase, phases_, phase_length_, regular_ ? nullptr : b.gather};
+  line = {b.line, pitch_,     group_,  0,       axis_.out() * unit_, b.tap.data(),
+          taps_,  tap_pitch_, b.phase, phases_, phase_length_,       regular_ ? nullptr : b.gather};
   if (!regular_) {
     set_gather(covering_.data() + tile.column, strip->count, taps_, 1, block_, pitch_, group_, b.gather);
   } else {
     const int64_t start = tile.column / phases_ + first_;  // the window at the start of the line
     const int64_t end = start + ceil_div(tile.column_end - tile.column, phases_) + last_ - first_;
-    const int64_t lo = std::clamp<int64_t>(start, 0, axis_.out()), hi = std::clamp<int64_t>(end, lo, axis_.out());
+    const int64_t lo = std::clamp<int64_t>(start, 0, axis_.out()),
+                  hi = std::clamp<int64_t>(end, lo, axis_.out());
     strip->rows.x += lo * unit_;
     line.width = (hi - lo) * unit_;
     line.margin = hi > lo ? (lo - start) * unit_ : 0;

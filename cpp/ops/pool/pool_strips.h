@@ -10,7 +10,8 @@
 
 namespace neocog {
 
-// Lines for windows along a row. A column is `unit` elements wide; units other than 1 need regular windows of stride 1.
+// Lines for windows along a row. A column is `unit` elements wide; units other than 1 need regular windows of
+// stride 1.
 template <class T>
 class PoolLines {
  public:
@@ -19,9 +20,10 @@ class PoolLines {
 
   // Output columns of a strip: enough of them that the columns which neighbours read again hardly matter.
   int64_t block() const { return block_; }
-  // To be called once, with what PoolTiles::items() is, before `place`.
-  void allocate(int64_t items);
-  // Sets what belongs to the columns of the tile, given a strip whose x and y point at the rows' first elements.
+  // To be called once, with what PoolTiles::threads() is, before `place`.
+  void allocate(int64_t threads);
+  // Sets what belongs to the columns of the tile, given a strip whose x and y point at the rows' first
+  // elements.
   void place(const PoolTile& tile, int thread, PoolStrip<T>* strip) const;
   void place(const PoolTile& tile, int thread, PoolIndexedStrip<T>* strip) const;
 
@@ -50,7 +52,7 @@ class PoolSpreadLines {
   PoolSpreadLines(const PoolAxis& axis, const std::vector<PoolSpan>& covering, int64_t unit);
 
   int64_t block() const { return block_; }  // columns of dx
-  void allocate(int64_t items);
+  void allocate(int64_t threads);
   // As above; `weight` has one value per element of a row of dy.
   void place(const PoolTile& tile, int thread, const T* weight, PoolSpreadStrip<T>* strip) const;
 

@@ -1,4 +1,5 @@
-// How a pooling is shared among threads: bands of rows and blocks of columns of a plane, or several small planes.
+// How a pooling is shared among threads: bands of rows and blocks of columns of a plane, or several small
+// planes.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +9,8 @@
 
 namespace neocog {
 
-// Rows are counted through the planes: those of plane p are [p * rows, (p + 1) * rows). A tile of part of a plane has none of another.
+// Rows are counted through the planes: those of plane p are [p * rows, (p + 1) * rows). A tile of part of a
+// plane has none of another.
 struct PoolTile {
   int64_t row, row_end, column, column_end;
 };
@@ -25,14 +27,18 @@ class PoolTiles {
     band_ = ceil_div(rows, bands_);
     bands_ = ceil_div(rows, band_);
     group_ = bands_ == 1 ? std::clamp<int64_t>(band / rows, 1, planes) : 1;
+    threads_ = threads_for(items());
   }
 
   int64_t items() const { return ceil_div(planes_, group_) * bands_ * blocks_; }
 
-  // Calls f(tile, thread) for every tile; thread < threads_for(items()).
+  // What workspaces must be made for: the setting may change before run() reads it.
+  int threads() const { return threads_; }
+
+  // Calls f(tile, thread) for every tile; thread < threads().
   template <class F>
   void run(const F& f) const {
-    parallel_for(items(), [&](int64_t item, int thread) {
+    parallel_for(items(), threads_, [&](int64_t item, int thread) {
       const int64_t column = item % blocks_ * block_, band = item / blocks_ % bands_ * band_;
       const int64_t plane = item / blocks_ / bands_ * group_, plane_end = std::min(planes_, plane + group_);
       const int64_t end = bands_ == 1 ? plane_end * rows_ : plane * rows_ + std::min(rows_, band + band_);
@@ -45,6 +51,7 @@ class PoolTiles {
   static constexpr int64_t kElements = 1 << 16;
 
   int64_t planes_, rows_, columns_, block_, blocks_, band_, bands_, group_;
+  int threads_;
 };
 
 }  // namespace neocog

@@ -192,8 +192,9 @@ void pad_backward(const std::vector<PadAxis>& axes, PadMode mode, const T* dy, T
   }
   const Middle middle(plan.row);
   const int64_t per_item = max64(1, kItem / width), items = ceil_div(rows, per_item);
-  std::vector<int64_t> workspace(most * static_cast<size_t>(threads_for(items)));
-  parallel_for(items, [&](int64_t item, int thread) {
+  const int threads = threads_for(items);
+  std::vector<int64_t> workspace(most * static_cast<size_t>(threads));
+  parallel_for(items, threads, [&](int64_t item, int thread) {
     int64_t* const offsets = workspace.data() + most * static_cast<size_t>(thread);
     for (int64_t row = item * per_item; row < min64(rows, (item + 1) * per_item); ++row) {
       T* const to = dx + row * width;

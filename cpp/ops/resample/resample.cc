@@ -57,9 +57,9 @@ struct Cut {
 
 // Calls body(block of one plane, thread) for all blocks; `block` says what is the same for all planes.
 template <class T, class Body>
-void for_blocks(const Cut& cut, const ResampleBlock<T>& whole, int64_t count, int64_t x_plane,
+void for_blocks(const Cut& cut, int threads, const ResampleBlock<T>& whole, int64_t count, int64_t x_plane,
                 int64_t y_plane, const Body& body) {
-  parallel_for(cut.items(), [&](int64_t item, int thread) {
+  parallel_for(cut.items(), threads, [&](int64_t item, int thread) {
     ResampleBlock<T> block = whole;
     const int64_t column = item % cut.column_blocks, row = item / cut.column_blocks % cut.row_blocks;
     const int64_t plane = item / cut.column_blocks / cut.row_blocks * cut.planes;
@@ -100,7 +100,7 @@ void resample_forward(const ResampleGeometry& g, Image<const T> x, Image<T> y) {
 
   const ResampleBlock<T> whole{x.data, x_row, y.data, y_row, 0, g.h.out, 0, width, unit, g.planar, nullptr};
   const auto run_blocks = [&](auto kernel, const auto& table) {
-    for_blocks(cut, whole, planes.count, g.h.in * x_row, g.h.out * y_row,
+    for_blocks(cut, threads, whole, planes.count, g.h.in * x_row, g.h.out * y_row,
                [&](ResampleBlock<T>& block, int thread) {
                  block.workspace = workspaces[static_cast<size_t>(thread)];
                  kernel(block, rows.view(), table);
@@ -151,7 +151,7 @@ void resample_backward(const ResampleGeometry& g, Image<const T> dy, Image<T> dx
   const ResampleBlock<T> whole{dy.data, dy_row, dx.data, dx_row,   0,      g.h.in,
                                0,       width,  unit,    g.planar, nullptr};
   const auto run_blocks = [&](auto kernel, const auto& table) {
-    for_blocks(cut, whole, planes.count, g.h.out * dy_row, g.h.in * dx_row,
+    for_blocks(cut, threads, whole, planes.count, g.h.out * dy_row, g.h.in * dx_row,
                [&](ResampleBlock<T>& block, int thread) {
                  block.workspace = workspaces[static_cast<size_t>(thread)];
                  const auto range = readers(block.column_begin, block.column_end);

@@ -23,8 +23,8 @@ constexpr int64_t kStripBytes = 320 << 10;
 }  // namespace
 
 template <class T>
-void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwise_weight, const T* pointwise_weight,
-                       const Epilogue<T>& epilogue, Image<T> y) {
+void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwise_weight,
+                       const T* pointwise_weight, const Epilogue<T>& epilogue, Image<T> y) {
   if (y.size() == 0) return;
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const TapConvAxis h = forward_axis(g.h), w = forward_axis(g.w);
@@ -34,19 +34,22 @@ void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwi
   const bool in_place = x.channels_last() && multiplier == 1;
 
   const int64_t most = kStripBytes / static_cast<int64_t>(sizeof(T)) / (y.w * channels);
-  int64_t rows = std::clamp<int64_t>(most / 2 * 2, std::min<int64_t>(2, y.h), y.h);  // the kernels like pairs
-  while (rows > 2 && y.n * ceil_div(y.h, rows) < 4 * threads_for(std::numeric_limits<int64_t>::max())) rows -= 2;
+  int64_t rows = std::clamp<int64_t>(most / 2 * 2, 2, round_up(y.h, 2));  // pairs start at even rows whatever the threads
+  while (rows > 2 && y.n * ceil_div(y.h, rows) < 4 * threads_for(std::numeric_limits<int64_t>::max()))
+    rows -= 2;
   const int64_t strips = ceil_div(y.h, rows), items = y.n * strips;
   const int threads = threads_for(items);
   const int64_t in_rows = (rows - 1) * h.in_step + (g.h.kernel - 1) * g.h.dilation + 1;
-  const int64_t loaded = in_place ? 0 : in_rows * x.w * x.c, expanded = multiplier > 1 ? in_rows * x.w * channels : 0;
+  const int64_t loaded = in_place ? 0 : in_rows * x.w * x.c,
+                expanded = multiplier > 1 ? in_rows * x.w * channels : 0;
   const PanelSplit split(y.c, kernels.lanes, kernels.max_vectors);
   const int64_t packed_size = channels * split.vectors * kernels.lanes, pixels = rows * y.w;
   const int64_t block_size = y.channels_last() ? 0 : pixels * kernels.max_vectors * kernels.lanes;
 
   Scratch scratch(Scratch::bytes_of<T>(packed_size) + Scratch::bytes_of<T>(filters_size) +
                   Scratch::bytes_of<T>(x.w * channels) + Scratch::bytes_of<int64_t>(channels) +
-                  2 * Scratch::bytes_of<int64_t>(pixels) + kernels.max_vectors * Scratch::bytes_of<int64_t>(pixels) +
+                  2 * Scratch::bytes_of<int64_t>(pixels) +
+                  kernels.max_vectors * Scratch::bytes_of<int64_t>(pixels) +
                   threads * (Scratch::bytes_of<T>(loaded) + Scratch::bytes_of<T>(expanded) +
                              Scratch::bytes_of<T>(pixels * channels) + Scratch::bytes_of<T>(block_size)));
   T* const packed = scratch.take<T>(packed_size);
@@ -76,14 +79,14 @@ void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwi
   }
   parallel_for(split.panels, [&](int64_t panel, int) {
     const int64_t first = split.begin(panel) * kernels.lanes;
-    kernels.pack_panel({pointwise_weight, y.c, channels, 1, 0, channels, position, 0}, first, split.width(panel),
-                       packed + channels * first);
+    kernels.pack_panel({pointwise_weight, y.c, channels, 1, 0, channels, position, 0}, first,
+                       split.width(panel), packed + channels * first);
   });
 
   const Finish<T> finish(epilogue);
   const int64_t no_tap = 0;
 
-  parallel_for(items, [&](int64_t item, int thread) {
+  parallel_for(items, threads, [&](int64_t item, int thread) {
     const Workspace& space = workspaces[thread];
     const int64_t n = item / strips, u0 = item % strips * rows, u1 = std::min(u0 + rows, y.h);
     const int64_t first_row = g.h.tap(u0, 0);
@@ -98,18 +101,18 @@ void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwi
     };
     const auto middle_of = [&](int64_t u) { return space.middle + (u - u0) * y.w * channels; };
     const T* const no_bias = nullptr;
-    run_rows<T>({ph, pw, h.in_step, w.in_step, x.w, channels, filters, no_bias, zeros, channels, false, T(0)}, u0, u1,
-                0, y.w, row_of, middle_of);
+    run_rows<T>({ph, pw, h.in_step, w.in_step, x.w, channels, filters, no_bias, zeros, channels, false, T(0)},
+                u0, u1, 0, y.w, row_of, middle_of);
 
     const int64_t count = (u1 - u0) * y.w;
     for (int64_t panel = 0; panel < split.panels; ++panel) {
       const int64_t first = split.begin(panel) * kernels.lanes, vectors = split.width(panel);
       const int64_t columns = std::min(vectors * kernels.lanes, y.c - first);
       const bool last = y.channels_last();
-      kernels.taps_panel({space.middle, row, &no_tap, count, 1, channels, packed + channels * first, vectors, columns,
-                          epilogue.bias == nullptr ? nullptr : epilogue.bias + first,
-                          last ? y.at(n, first, u0, 0) : space.block, last ? out : block_out[vectors], finish.clamp, T(0),
-                          finish.clamp_hi});
+      kernels.taps_panel({space.middle, row, &no_tap, count, 1, channels, packed + channels * first, vectors,
+                          columns, epilogue.bias == nullptr ? nullptr : epilogue.bias + first,
+                          last ? y.at(n, first, u0, 0) : space.block, last ? out : block_out[vectors],
+                          finish.clamp, T(0), finish.clamp_hi});
       if (!last) {
         store_strip(space.block, vectors * kernels.lanes, y, n, first, columns, {u0, u1 - u0, 0, y.w}, 1, 1);
       }
@@ -119,14 +122,15 @@ void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwi
     for (int64_t c = 0; c < runs; ++c) {
       T* const to = y.at(n, c, u0, 0);
       const T* residual = epilogue.residual == nullptr ? nullptr : epilogue.residual + (to - y.data);
-      elementwise_kernels<T>().epilogue(epilogue.activation, epilogue.alpha, residual, to, count * (y.c / runs));
+      elementwise_kernels<T>().epilogue(epilogue.activation, epilogue.alpha, residual, to,
+                                        count * (y.c / runs));
     }
   });
 }
 
 template void separable_forward<float>(const ConvGeometry&, Image<const float>, const float*, const float*,
                                        const Epilogue<float>&, Image<float>);
-template void separable_forward<double>(const ConvGeometry&, Image<const double>, const double*, const double*,
-                                        const Epilogue<double>&, Image<double>);
+template void separable_forward<double>(const ConvGeometry&, Image<const double>, const double*,
+                                        const double*, const Epilogue<double>&, Image<double>);
 
 }  // namespace neocog

@@ -1,8 +1,10 @@
-// Depthwise-separable convolution: a depthwise convolution and a 1x1 convolution over its channels, as one pass.
-//   y[n,o,i,j] = f(bias[o] + sum over k of pointwise[o,k] * sum over r,s of x[n, k / M, h.tap(i,r), w.tap(j,s)] * depthwise[k,r,s])
-// The depthwise results of a strip of rows stay in the second-level cache, where the product reads them; they are never
-// written out. Accuracy: the bounds of depthwise.h and conv.h, one after the other.
-// Source: Chollet, "Xception", arXiv:1610.02357, section 1.
+// Depthwise-separable convolution: a depthwise convolution and a 1x1 convolution over its channels, as one
+// pass.
+//   y[n,o,i,j] = f(bias[o] + sum over k of pointwise[o,k] * sum over r,s of x[n, k / M, h.tap(i,r),
+//   w.tap(j,s)] * depthwise[k,r,s])
+// The depthwise results of a strip of rows stay in the second-level cache, where the product reads them; they
+// are never written out. Accuracy: the bounds of depthwise.h and conv.h, one after the other. Source:
+// Chollet, "Xception", arXiv:1610.02357, section 1.
 #pragma once
 
 #include "ops/conv/conv.h"
@@ -11,7 +13,7 @@ namespace neocog {
 
 // `g` is the depthwise part: in_channels = groups = C, out_channels = C * M. y has any number of channels.
 template <class T>
-void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwise_weight, const T* pointwise_weight,
-                       const Epilogue<T>&, Image<T> y);
+void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwise_weight,
+                       const T* pointwise_weight, const Epilogue<T>&, Image<T> y);
 
 }  // namespace neocog

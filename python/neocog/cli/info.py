@@ -12,9 +12,7 @@ DESCRIPTION = "Print what a bug report should say: versions, processor, instruct
 
 def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     """Add `info` to the command's subcommands."""
-    parser = subparsers.add_parser(
-        "info", help="versions, instruction set, threads, packages", description=DESCRIPTION
-    )
+    parser = subparsers.add_parser("info", help="versions, instruction set, threads, packages", description=DESCRIPTION)
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     parser.set_defaults(run=run)
 

@@ -61,8 +61,7 @@ def _gain(versions: Versions, cell: int) -> NDArray[np.float64]:
     for row in range(rows):
         box = 0, row * cell, columns * cell, (row + 1) * cell
         smooth, sharp, true = (
-            luma(image.crop(box)).astype(np.float64)
-            for image in (versions.bicubic, versions.neocog, versions.original)
+            luma(image.crop(box)).astype(np.float64) for image in (versions.bicubic, versions.neocog, versions.original)
         )
         change = (smooth - true) ** 2 - (sharp - true) ** 2
         gain[row] = change.reshape(cell, columns, cell).sum(axis=(0, 2))

@@ -33,9 +33,7 @@ class TorchEspcn:
         memory_format: Layout of activations and weights: torch.contiguous_format or torch.channels_last.
     """
 
-    def __init__(
-        self, parameters: Mapping[str, NDArray[np.float32]], memory_format: torch.memory_format
-    ) -> None:
+    def __init__(self, parameters: Mapping[str, NDArray[np.float32]], memory_format: torch.memory_format) -> None:
         self._memory_format = memory_format
         self._parameters = {name: self._laid_out(torch.tensor(array)) for name, array in parameters.items()}
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neocog._arrays import Array, Images, as_indices, images
-from neocog._checks import Padding, Pair, integer, padding_of, pair
+from neocog._checks import Padding, Pair, padding_of, pair
 
 _AXES = ("height", "width")
 

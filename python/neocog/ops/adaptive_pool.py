@@ -240,7 +240,9 @@ def _output_size(value: Any, size: Pair, spatial: int) -> Pair:
     if len(values) == 1:
         values *= spatial
     if len(values) != spatial:
-        raise ValueError(f"`output_size` is {value!r}; it must be an int or have {spatial} entries, each an int or None.")
+        raise ValueError(
+            f"`output_size` is {value!r}; it must be an int or have {spatial} entries, each an int or None."
+        )
     kept = size if spatial == 2 else size[1:]
     outs = [own if v is None else integer("output_size", v, 0) for v, own in zip(values, kept, strict=True)]
     return (outs[0], outs[1]) if spatial == 2 else (1, outs[0])
@@ -285,4 +287,5 @@ def _global_backward(grad_y: Any, input_size: Any, data_format: str, spatial: in
 
 def _global(y: Any, keepdims: bool, data_format: str, spatial: int) -> Array:
     pixels = tuple(range(-spatial, 0)) if data_format in ("NCHW", "NCL") else tuple(range(-spatial - 1, -1))
-    return y if flag("keepdims", keepdims) else y.squeeze(pixels)
+    result: Array = y if flag("keepdims", keepdims) else y.squeeze(pixels)
+    return result

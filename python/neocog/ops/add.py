@@ -53,9 +53,7 @@ def add_backward(grad_y: Any, x_shape: Sequence[int], y_shape: Sequence[int]) ->
     Accuracy: |error| <= 40 * eps * sum |grad_y| for each group of adjacent axes that is summed; the same bits
         for any number of threads.
     """
-    shapes = [
-        tuple(integer(name, n, 0) for n in s) for name, s in (("x_shape", x_shape), ("y_shape", y_shape))
-    ]
+    shapes = [tuple(integer(name, n, 0) for n in s) for name, s in (("x_shape", x_shape), ("y_shape", y_shape))]
     grad = dense("grad_y", grad_y)
     shape = _broadcast_shape(*shapes)
     if shape != grad.shape:
@@ -73,8 +71,7 @@ def _broadcast_shape(x: tuple[int, ...], y: tuple[int, ...]) -> tuple[int, ...]:
     pairs = list(zip((1,) * (rank - len(x)) + x, (1,) * (rank - len(y)) + y, strict=True))
     if any(m != n and 1 not in (m, n) for m, n in pairs):
         raise ValueError(
-            f"`x` has shape {x}, `y` {y}: they do not broadcast; from the last axis on, sizes must agree "
-            "or be 1."
+            f"`x` has shape {x}, `y` {y}: they do not broadcast; from the last axis on, sizes must agree or be 1."
         )
     return tuple(n if m == 1 else m for m, n in pairs)
 

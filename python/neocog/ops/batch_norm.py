@@ -220,9 +220,7 @@ def _channels_last(array: Array) -> Array:
 def _vector(name: str, value: Any, dtype: np.dtype[Any], channels: int) -> Array:
     array = as_array(name, value, dtype)
     if array.shape != (channels,):
-        raise ValueError(
-            f"`{name}` has shape {array.shape}; it must be ({channels},), one value per channel of `x`."
-        )
+        raise ValueError(f"`{name}` has shape {array.shape}; it must be ({channels},), one value per channel of `x`.")
     return np.ascontiguousarray(array)
 
 

@@ -256,9 +256,7 @@ def _backward(
         raise ValueError(f"`grad_y` has shape {grads.array.shape} as (N, C, H, W); y has {shape}: they must agree.")
     grad_x = grad_weight = grad_bias = None
     if wanted[0]:
-        grad_x = _core.conv_backward_x(
-            grads.array, kernels, inputs.array.shape[2:], steps, pads, gaps, groups, last
-        )
+        grad_x = _core.conv_backward_x(grads.array, kernels, inputs.array.shape[2:], steps, pads, gaps, groups, last)
         grad_x = deliver(grad_x, data_format, spatial, batched=inputs.batched)
     if wanted[1]:
         grad_weight = _core.conv_backward_weight(

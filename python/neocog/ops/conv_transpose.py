@@ -113,9 +113,7 @@ def conv_transpose2d_backward(
     Accuracy: |error| <= (terms + 2) * eps * sum |products| per entry; grad_weight sums N*H*W terms, in an order
         that does not depend on the number of threads. grad_bias is summed in float64.
     """
-    return _backward(
-        grad_y, x, weight, stride, padding, output_padding, groups, dilation, output_mask, data_format, 2
-    )
+    return _backward(grad_y, x, weight, stride, padding, output_padding, groups, dilation, output_mask, data_format, 2)
 
 
 def conv_transpose1d_backward(
@@ -143,13 +141,18 @@ def conv_transpose1d_backward(
         TypeError, ValueError: As `conv_transpose1d`.
     Accuracy: As `conv_transpose2d_backward`.
     """
-    return _backward(
-        grad_y, x, weight, stride, padding, output_padding, groups, dilation, output_mask, data_format, 1
-    )
+    return _backward(grad_y, x, weight, stride, padding, output_padding, groups, dilation, output_mask, data_format, 1)
 
 
 def _geometry(
-    inputs: Images, kernels: Array, stride: Any, padding: Any, extra: Any, groups: int, dilation: Any, spatial: int
+    inputs: Images,
+    kernels: Array,
+    stride: Any,
+    padding: Any,
+    extra: Any,
+    groups: int,
+    dilation: Any,
+    spatial: int,
 ) -> tuple[Pair, Padding, Pair, Pair]:
     """Check the arguments; returns stride, padding, dilation and y's (height, width).
 
@@ -243,9 +246,7 @@ def _backward(
         raise ValueError(f"`grad_y` has shape {grads.array.shape} as (N, C, H, W); y has {shape}: they must agree.")
     grad_x = grad_weight = grad_bias = None
     if wanted[0]:  # the adjoint of the adjoint: a convolution of grad_y
-        grad_x = _core.conv_forward(
-            grads.array, kernels, None, None, steps, pads, gaps, groups, 0, 0.0, last
-        )
+        grad_x = _core.conv_forward(grads.array, kernels, None, None, steps, pads, gaps, groups, 0, 0.0, last)
         grad_x = deliver(grad_x, data_format, spatial, batched=inputs.batched)
     if wanted[1]:
         grad_weight = _core.conv_backward_weight(

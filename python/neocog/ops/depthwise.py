@@ -45,9 +45,7 @@ def depthwise_conv2d(
     kernels = kernels_of("weight", weight, inputs.array.dtype, 2)
     steps, pads, gaps, _ = depthwise_geometry("weight", inputs, kernels, stride, padding, dilation)
     addend = bias_of("bias", bias, inputs.array.dtype, kernels.shape[0])
-    y = _core.depthwise_forward(
-        inputs.array, kernels, addend, steps, pads, gaps, code, alpha, inputs.channels_last
-    )
+    y = _core.depthwise_forward(inputs.array, kernels, addend, steps, pads, gaps, code, alpha, inputs.channels_last)
     return deliver(y, data_format, batched=inputs.batched)
 
 

@@ -31,13 +31,18 @@ def linear(x: Any, weight: Any, bias: Any = None, *, activation: str | None = No
         ValueError: `weight` or `bias` do not conform to x.
     Accuracy: |error| <= (I + 2) * eps * (|b| + sum |x*w|) per output before the activation.
     """
+    weight = as_array("weight", weight)
     rows, matrix, shape = _conform(x, weight)
     code, _ = activation_code(activation)
     addend = None
     if bias is not None:
         addend = as_array("bias", bias, rows.dtype)
-        addend = bias_of("bias", addend[None] if np.ndim(weight) == 1 and addend.ndim == 0 else addend, rows.dtype,
-                         matrix.shape[0])
+        addend = bias_of(
+            "bias",
+            addend[None] if np.ndim(weight) == 1 and addend.ndim == 0 else addend,
+            rows.dtype,
+            matrix.shape[0],
+        )
     y = _core.linear_forward(rows, matrix, addend).reshape(shape)
     return y if code == 0 else _core.elementwise_forward(y, *activation_code(activation))
 
@@ -58,6 +63,7 @@ def linear_backward(
     Accuracy: |error| <= (terms + 2) * eps * sum |products| per entry; grad_bias is summed in float64.
     """
     wanted = mask_of(output_mask, 3)
+    x, weight = as_array("x", x), as_array("weight", weight)
     rows, matrix, shape = _conform(x, weight)
     grads = as_array("grad_y", grad_y, rows.dtype)
     if grads.shape != shape:

@@ -310,7 +310,14 @@ def _avg_pool(
     w = windows(inputs.array.shape[2:], kernel_size, stride, padding, 1, ceil_mode, spatial)
     counted = flag("count_include_pad", count_include_pad) and not isinstance(padding, str)
     y = _core.avg_pool_forward(
-        inputs.array, w.out, w.kernel, w.stride, w.padding, counted, _divisor(divisor_override), inputs.channels_last
+        inputs.array,
+        w.out,
+        w.kernel,
+        w.stride,
+        w.padding,
+        counted,
+        _divisor(divisor_override),
+        inputs.channels_last,
     )
     return deliver(y, data_format, spatial, batched=inputs.batched)
 

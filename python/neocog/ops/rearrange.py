@@ -357,9 +357,7 @@ def _amounts(padding: Any, name: str, shape: tuple[int, ...], mode: str) -> list
     flat = [integer("padding", amount) for amount in padding]
     shown, padded = tuple(flat), len(flat) // 2
     if len(flat) % 2:
-        raise ValueError(
-            f"`padding` is {shown}; it must have two entries (before, after) for each padded axis."
-        )
+        raise ValueError(f"`padding` is {shown}; it must have two entries (before, after) for each padded axis.")
     if padded > len(shape):
         raise ValueError(
             f"`padding` is {shown}, which pads {padded} axes, but `{name}` has {len(shape)}, shape {shape}."

@@ -169,8 +169,7 @@ def _images(name: str, value: Any, mode: str, data_format: str | None) -> tuple[
     spatial = array.ndim - 2
     if spatial not in FORMATS:
         raise ValueError(
-            f"`{name}` has {array.ndim} axes, shape {array.shape}; it must have four (images) or three "
-            "(signals)."
+            f"`{name}` has {array.ndim} axes, shape {array.shape}; it must have four (images) or three (signals)."
         )
     needed = {"linear": 1, "bilinear": 2}.get(mode, spatial)
     if spatial != needed:
@@ -207,9 +206,7 @@ def _scales(scale_factor: Any, spatial: int) -> tuple[float, ...]:
     except (TypeError, ValueError):
         scales = ()
     if len(scales) != spatial:
-        raise TypeError(
-            f"`scale_factor` is {scale_factor!r}; it must be a number, or one per axis."
-        ) from None
+        raise TypeError(f"`scale_factor` is {scale_factor!r}; it must be a number, or one per axis.") from None
     if not all(math.isfinite(scale) and scale > 0 for scale in scales):
         raise ValueError(f"`scale_factor` is {scale_factor!r}; it must be positive and finite.")
     return scales
@@ -218,11 +215,7 @@ def _scales(scale_factor: Any, spatial: int) -> tuple[float, ...]:
 def _scaled(size: tuple[int, ...], scales: tuple[float, ...], scale_factor: Any) -> tuple[int, ...]:
     scaled = tuple(int(n * scale) for n, scale in zip(size, scales, strict=True))
     if min(scaled) < 1:
-        raise ValueError(
-            f"`scale_factor` is {scale_factor!r}, which makes {scaled} of {size}; use a larger one."
-        )
+        raise ValueError(f"`scale_factor` is {scale_factor!r}, which makes {scaled} of {size}; use a larger one.")
     if max(scaled) > _LARGEST:
-        raise ValueError(
-            f"`scale_factor` is {scale_factor!r}, which makes {scaled} of {size}; use a smaller one."
-        )
+        raise ValueError(f"`scale_factor` is {scale_factor!r}, which makes {scaled} of {size}; use a smaller one.")
     return scaled

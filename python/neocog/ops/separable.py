@@ -90,6 +90,7 @@ def separable_conv2d_backward(
     dtype = inputs.array.dtype
     filters = kernels_of("depthwise_weight", depthwise_weight, dtype, 2)
     mixing = _pointwise(pointwise_weight, dtype, filters.shape[0])
+    depthwise_geometry("depthwise_weight", inputs, filters, stride, padding, dilation)
     steps = {"stride": stride, "padding": padding, "dilation": dilation, "data_format": data_format}
     middle = depthwise_conv2d(x, filters, **steps)
     through = wanted[0] or wanted[1]

@@ -51,9 +51,7 @@ def softmax_backward(grad_y: Any, y: Any, axis: int = -1) -> Array:
     result = dense("y", y)
     grad = dense_like("grad_y", grad_y, "y", result)
     lines, position = _lines(result, "y", axis)
-    return result.restore(
-        _core.softmax_backward(grad.reshape(lines.shape), lines, position).reshape(grad.shape)
-    )
+    return result.restore(_core.softmax_backward(grad.reshape(lines.shape), lines, position).reshape(grad.shape))
 
 
 def _lines(array: Dense, name: str, axis: int) -> tuple[Array, int]:
@@ -61,9 +59,7 @@ def _lines(array: Dense, name: str, axis: int) -> tuple[Array, int]:
     rank = max(1, array.array.ndim)  # a single number is a line of one
     number = integer("axis", axis)
     if not -rank <= number < rank:
-        raise ValueError(
-            f"`axis` is {number}, but `{name}` has {array.array.ndim} axes; use {-rank} to {rank - 1}."
-        )
+        raise ValueError(f"`axis` is {number}, but `{name}` has {array.array.ndim} axes; use {-rank} to {rank - 1}.")
     position = number % rank
     if array.order is not None:
         position = array.order.index(position)
