@@ -18,10 +18,10 @@ void run(int64_t items, int threads, Body body, void* context);
 // Threads that parallel_for would use for `items` items from this thread, at least 1.
 int threads_for(int64_t items);
 
-// Calls body(item, thread) once for every item in [0, items); thread < threads. A body with a workspace per thread must
-// be given the count they were made for: the setting may change at any time.
-// Items are handed out as threads become free, so results must not depend on which thread ran them.
-// The body must not throw. One thread, a nested call and a forked child run serially.
+// Calls body(item, thread) once for every item in [0, items); thread < threads. A body with a workspace per
+// thread must be given the count they were made for: the setting may change at any time. Items are handed out
+// as threads become free, so results must not depend on which thread ran them. The body must not throw. One
+// thread, a nested call and a forked child run serially.
 template <class F>
 void parallel_for(int64_t items, int threads, F&& body) {
   using Function = std::remove_reference_t<F>;

@@ -26,7 +26,9 @@ def test_data_format_orders_the_axes_of_the_shapes(layout, rng):
     spread = ops.avg_pool2d_backward(average, (7, 6), 3, 2, data_format="NHWC")
     assert spread.shape == (2, 7, 6, 5)
     signal = channels_last(x[:, :, 0])
-    np.testing.assert_array_equal(ops.max_pool1d(signal, 2, data_format="NLC"), channels_last(ops.max_pool1d(x[:, :, 0], 2)))
+    np.testing.assert_array_equal(
+        ops.max_pool1d(signal, 2, data_format="NLC"), channels_last(ops.max_pool1d(x[:, :, 0], 2))
+    )
 
 
 def test_the_batch_axis_may_be_missing():
@@ -67,7 +69,9 @@ def test_any_strides_and_any_dlpack_exporter(rng):
     np.testing.assert_array_equal(ops.max_pool2d(Foreign(whole), 2), ops.max_pool2d(whole, 2))
     y, indices = ops.max_pool2d(whole, 2, return_indices=True)
     for places in (indices.astype(np.int32), indices[::-1][::-1], np.asfortranarray(indices), Foreign(indices)):
-        np.testing.assert_array_equal(ops.max_pool2d_backward(y, places, (12, 9)), reference.max_pool2d_backward(y, indices, (12, 9)))
+        np.testing.assert_array_equal(
+            ops.max_pool2d_backward(y, places, (12, 9)), reference.max_pool2d_backward(y, indices, (12, 9))
+        )
 
 
 def test_padding_that_no_window_leaves(layout, isa):
@@ -103,7 +107,9 @@ def test_ceil_mode_takes_a_window_that_does_not_fit():
     np.testing.assert_array_equal(ops.max_pool2d(x, (1, 4), (1, 4), ceil_mode=True), [[[[3]]]])
     np.testing.assert_array_equal(ops.avg_pool2d(x, (1, 4), (1, 4), ceil_mode=True), [[[[2]]]])  # 3 pixels
     np.testing.assert_array_equal(ops.avg_pool2d(x, (1, 2), (1, 2), ceil_mode=True), [[[[1.5, 3]]]])
-    np.testing.assert_array_equal(ops.avg_pool2d_backward(np.float32([[[[6]]]]), (1, 3), (1, 4), (1, 4), ceil_mode=True), [[[[2, 2, 2]]]])
+    np.testing.assert_array_equal(
+        ops.avg_pool2d_backward(np.float32([[[[6]]]]), (1, 3), (1, 4), (1, 4), ceil_mode=True), [[[[2, 2, 2]]]]
+    )
     with pytest.raises(ValueError, match="`kernel_size` is 4"):
         ops.max_pool2d(x, (1, 4), (1, 1), ceil_mode=True)  # a step of 1 cannot reach as far
 
@@ -149,7 +155,11 @@ REJECTIONS = {
     "grad_shape": (lambda: ops.avg_pool2d_backward(Y, (6, 7), 3), ValueError, "`grad_y` has shape .* 2 x 2"),
     "input_size": (lambda: ops.avg_pool2d_backward(Y, (0, 7), 2), ValueError, "`input_size` is 0"),
     "input_size_entries": (lambda: ops.max_pool2d_backward(Y, PLACES, (2, 3, 6, 7)), ValueError, "`input_size` is"),
-    "index_beyond": (lambda: ops.max_pool2d_backward(Y, PLACES + 42, (6, 7)), ValueError, "`indices` holds 42.* 0 to 41"),
+    "index_beyond": (
+        lambda: ops.max_pool2d_backward(Y, PLACES + 42, (6, 7)),
+        ValueError,
+        "`indices` holds 42.* 0 to 41",
+    ),
     "index_negative": (lambda: ops.max_pool2d_backward(Y, PLACES - 2, (6, 7)), ValueError, "`indices` holds -2"),
     "index_far": (lambda: ops.max_pool2d_backward(Y, PLACES - 2**63, (6, 7)), ValueError, "`indices` holds -92233720"),
     "indices_float": (lambda: ops.max_pool2d_backward(Y, Y, (6, 7)), TypeError, "`indices` has dtype float32"),

@@ -34,7 +34,8 @@ void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwi
   const bool in_place = x.channels_last() && multiplier == 1;
 
   const int64_t most = kStripBytes / static_cast<int64_t>(sizeof(T)) / (y.w * channels);
-  int64_t rows = std::clamp<int64_t>(most / 2 * 2, 2, round_up(y.h, 2));  // pairs start at even rows whatever the threads
+  int64_t rows = std::clamp<int64_t>(most / 2 * 2, 2,
+                                     round_up(y.h, 2));  // pairs start at even rows whatever the threads
   while (rows > 2 && y.n * ceil_div(y.h, rows) < 4 * threads_for(std::numeric_limits<int64_t>::max()))
     rows -= 2;
   const int64_t strips = ceil_div(y.h, rows), items = y.n * strips;
