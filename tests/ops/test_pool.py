@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import reference
 from cases import Pool
-from helpers import assert_same_layout, assert_within, channels_last, lay_out, normal
+from helpers import assert_same_layout, assert_within, lay_out, normal
 from neocog import ops
 
 # Beside the oracle's cases, those that this implementation treats in its own way.

@@ -34,6 +34,8 @@ def pooled(name: str, value: Any, data_format: str, spatial: int) -> Images:
     """An argument of a pooling: images with at least one pixel each; batch and channels may be 0."""
     inputs = images(name, value, data_format, spatial)
     not_empty(name, inputs.array)
+    if not inputs.batched and inputs.array.shape[1] == 0:
+        raise ValueError(f"`{name}` has no channels; only the batch axis may be empty, so give it one.")
     return inputs
 
 
