@@ -46,7 +46,8 @@ def _average_divisor(w: Windows, count_include_pad: bool, divisor_override: int 
     counted = signed_pad(np.ones(w.sizes), w.padding, value=float(count_include_pad))
     # Beyond the padding asked for, where only ceil_mode's windows reach, nothing is ever counted.
     counted = signed_pad(counted, [(0, end - hi) for (_, end), (_, hi) in zip(w.extent, w.padding, strict=True)])
-    return sum(counted[rows, cols] for _, _, rows, cols in w.taps())
+    divisor = sum(counted[rows, cols] for _, _, rows, cols in w.taps())
+    return np.where(divisor > 0, divisor, 1)  # a window that meets no pixel has the sum 0, and in PyTorch the mean 0
 
 
 def avg_pool2d(

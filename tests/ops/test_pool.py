@@ -33,13 +33,13 @@ ALL = {
     "large_kernel_stride_1": Pool((1, 20, 12, 11), 7, 1, 3),
     "large_kernel_stride_2_many_channels": Pool((1, 530, 7, 6), 5, 2, 2),
     "one_column_of_windows": Pool((2, 6, 12, 5), (3, 5), (2, 1)),
-    "kernel_far_beyond_the_image": Pool((1, 3, 3, 4), 99, 40, ((100, 60), (98, 99))),
+    "kernel_far_beyond_the_image": Pool((1, 3, 3, 4), (5, 99), (2, 40), ((2, 2), (98, 99))),
     "many_pixels_per_image": Pool((1, 5, 70, 60), 3, 2, 1),
-    "one_image_in_bands": Pool((1, 1, 300, 300), 3, 1, 1),
+    "one_image_in_bands": Pool((1, 1, 170, 400), (2, 3), (2, 1), (0, 1)),
 }
 MAX2D = cases.MAX_POOL2D | ALL
-AVG2D = cases.POOL2D | ALL
-NON_FINITE = {"nan": (np.nan,), "infinities": (np.inf, -np.inf), "nan_and_infinities": (np.nan, np.inf, -np.inf)}
+AVG2D = cases.POOL2D | ALL | {"windows_in_the_padding_alone": Pool((1, 3, 5, 6), 2, 2, ((4, 0), (1, 3)))}
+NON_FINITE = {"infinities": (np.inf, -np.inf), "nan_and_infinities": (np.nan, np.inf, -np.inf)}
 
 
 def windows_per_pixel(case: Pool) -> int:
@@ -182,8 +182,7 @@ def test_random_geometry(rng):
 
 def test_averages_of_equal_numbers_are_that_number(layout, isa):
     x = lay_out(np.full((1, 17, 9, 37), 0.1, np.float32), layout)
-    for kernel in (2, 4, (1, 8)):  # sums of a power of two of equal numbers are exact
-        assert (ops.avg_pool2d(x, kernel) == np.float32(0.1)).all()
+    assert (ops.avg_pool2d(x, 2) == np.float32(0.1)).all()  # a sum of two or four of them is exact
     x = lay_out(np.full((1, 17, 9, 37), 3, np.float32), layout)
     for kernel in (3, 5, (2, 7)):
         assert (ops.avg_pool2d(x, kernel, 1) == 3).all()

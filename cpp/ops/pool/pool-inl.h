@@ -42,11 +42,19 @@ NEOCOG_INLINE void for_blocks(int64_t count, const Body& body) {
 
 // n = lanes, or the elements of a single vector.
 template <class T>
-NEOCOG_INLINE Vec<T> load(const T* p, int64_t n) {
+NEOCOG_INLINE Vec<T> load_some(const T* p, int64_t n) {
   return n == Vec<T>::lanes ? Vec<T>::load(p) : Vec<T>::load_n(p, n);
 }
+// Rows of an image are read once and in bursts; fetched this far ahead they arrive while the burst before is
+// worked on.
 template <class T>
-NEOCOG_INLINE void store(Vec<T> v, T* p, int64_t n) {
+NEOCOG_INLINE Vec<T> load_ahead(const T* p, int64_t n) {
+  constexpr int64_t kAheadBytes = 4096;
+  __builtin_prefetch(reinterpret_cast<const char*>(p) + kAheadBytes);
+  return load_some(p, n);
+}
+template <class T>
+NEOCOG_INLINE void store_some(Vec<T> v, T* p, int64_t n) {
   if (n == Vec<T>::lanes) {
     v.store(p);
   } else {
@@ -56,15 +64,24 @@ NEOCOG_INLINE void store(Vec<T> v, T* p, int64_t n) {
 
 template <class T>
 NEOCOG_INLINE void fill(T value, int64_t count, T* y) {
-  for_blocks<T>(count, [&]<int N>(int64_t i, int64_t n) NEOCOG_LAMBDA_INLINE {
-    for (int v = 0; v < N; ++v) store(Vec<T>::set1(value), y + i + v * Vec<T>::lanes, n);
-  });
+  constexpr int64_t kLanes = Vec<T>::lanes, kBytes = kLanes * static_cast<int64_t>(sizeof(T));
+  const Vec<T> v = Vec<T>::set1(value);
+  if (count < kLanes) {
+    v.store_n(y, count);
+    return;
+  }
+  v.store(y);
+  // Whole cache lines from here on: nothing but stores happens, and one that straddles two lines costs twice.
+  int64_t i = (kBytes - reinterpret_cast<intptr_t>(y) % kBytes) / static_cast<int64_t>(sizeof(T));
+  for (; i + kLanes <= count; i += kLanes) v.store(y + i);
+  v.store(y + count - kLanes);
 }
 
 template <class T>
 NEOCOG_INLINE void copy(const T* x, int64_t count, T* y) {
   for_blocks<T>(count, [&]<int N>(int64_t i, int64_t n) NEOCOG_LAMBDA_INLINE {
-    for (int v = 0; v < N; ++v) store(load(x + i + v * Vec<T>::lanes, n), y + i + v * Vec<T>::lanes, n);
+    for (int v = 0; v < N; ++v)
+      store_some(load_some(x + i + v * Vec<T>::lanes, n), y + i + v * Vec<T>::lanes, n);
   });
 }
 
@@ -75,12 +92,12 @@ NEOCOG_INLINE void reduce(const Source& source, int64_t terms, int64_t count, T*
   for_blocks<T>(count, [&]<int N>(int64_t i, int64_t n) NEOCOG_LAMBDA_INLINE {
     Vec<T> sum[N];
     const T* x = source(0) + i;
-    for (int v = 0; v < N; ++v) sum[v] = load(x + v * kLanes, n);
+    for (int v = 0; v < N; ++v) sum[v] = source.load(x + v * kLanes, n);
     for (int64_t k = 1; k < terms; ++k) {
       x = source(k) + i;
-      for (int v = 0; v < N; ++v) sum[v] = Op::combine(sum[v], load(x + v * kLanes, n));
+      for (int v = 0; v < N; ++v) sum[v] = Op::combine(sum[v], source.load(x + v * kLanes, n));
     }
-    for (int v = 0; v < N; ++v) store(finish(sum[v], i + v * kLanes, n), y + i + v * kLanes, n);
+    for (int v = 0; v < N; ++v) store_some(finish(sum[v], i + v * kLanes, n), y + i + v * kLanes, n);
   });
 }
 
@@ -190,7 +207,14 @@ NEOCOG_INLINE void join(const T* phase, int64_t phase_length, int64_t phases, in
 }  // namespace
 }  // namespace neocog::NEOCOG_ISA
 
+// In this order: what they share, then what builds on it.
+#include "ops/pool/pool_rows-inl.h"
+//
+#include "ops/pool/pool_halves-inl.h"
+//
 #include "ops/pool/pool_pixels-inl.h"
+#include "ops/pool/pool_runs-inl.h"
+#include "ops/pool/pool_spread-inl.h"
 #include "ops/pool/pool_strips-inl.h"
 
 namespace neocog::NEOCOG_ISA {

@@ -45,6 +45,7 @@ struct PoolLine {
   T* phase;
   int64_t phases, phase_length;  // a multiple of the lanes
   const int64_t* gather;         // null for regular columns
+  bool halves;  // output column j has the columns 2j and 2j + 1 of what is read: no line is needed
 };
 
 // Which rows a strip combines, counted through planes that follow each other: row i of plane p has the taps

@@ -6,7 +6,7 @@ namespace neocog {
 namespace {
 
 // Elements of a line: with its phases and results it stays in the level-1 cache.
-constexpr int64_t kLineElements = 2048;
+constexpr int64_t kLineElements = 512;
 
 // With more phases of dx than this, to gather them one by one is as fast.
 constexpr int64_t kMostPhases = 4;
@@ -129,7 +129,8 @@ void PoolLines<T>::place(const PoolTile& tile, int thread, PoolStrip<T>* strip) 
   strip->result = b.result;
   PoolLine<T>& line = strip->line;
   line = {b.line, pitch_,     group_,  0,       axis_.in * unit_, b.tap.data(),
-          taps_,  tap_pitch_, b.phase, phases_, phase_length_,    regular_ ? nullptr : b.gather};
+          taps_,  tap_pitch_, b.phase, phases_, phase_length_,    regular_ ? nullptr : b.gather,
+          false};
   if (!regular_) {
     set_gather(axis_.span.data() + tile.column, strip->count, taps_, axis_.dilation, block_, pitch_, group_,
                b.gather);
@@ -141,6 +142,8 @@ void PoolLines<T>::place(const PoolTile& tile, int thread, PoolStrip<T>* strip) 
     strip->rows.x += lo * unit_;
     line.width = (hi - lo) * unit_;
     line.margin = hi > lo ? (lo - first) * unit_ : 0;
+    line.halves = axis_.kernel == 2 && axis_.stride == 2 && axis_.dilation == 1 && lo == first && hi == last;
+    if (line.halves) return;
   }
   fill_around(line, identity_);
 }
@@ -227,7 +230,8 @@ void PoolSpreadLines<T>::place(const PoolTile& tile, int thread, const T* weight
   strip->column_weight = weight;
   PoolLine<T>& line = strip->line;
   line = {b.line, pitch_,     group_,  0,       axis_.out() * unit_, b.tap.data(),
-          taps_,  tap_pitch_, b.phase, phases_, phase_length_,       regular_ ? nullptr : b.gather};
+          taps_,  tap_pitch_, b.phase, phases_, phase_length_,       regular_ ? nullptr : b.gather,
+          false};
   if (!regular_) {
     set_gather(covering_.data() + tile.column, strip->count, taps_, 1, block_, pitch_, group_, b.gather);
   } else {
