@@ -90,7 +90,7 @@ def run_ops(args: argparse.Namespace) -> int:
     wrong = report.failures(comparisons)
     lines = [*report.machine_text(machine), *report.limits_text(limits)]
     for pass_ in passes:
-        lines += ["", *report.table([c for c in comparisons if c.pass_ == pass_], limits)]
+        lines += ["", *report.table([c for c in comparisons if c.pass_ == pass_])]
     _deliver(args.json, lines, report.as_json(machine, limits, settings, comparisons))
     for line in wrong:
         print(line, file=sys.stderr)
@@ -110,9 +110,10 @@ def measure(
         with contextlib.ExitStack() as sessions:
             for peer in peers:
                 sessions.enter_context(peer.session(threads))
+            probes = machine_limits.Probes(threads)
             for row in rows:
                 for pass_ in passes:
-                    comparisons.append(compare(row, pass_, peers, rounds, progress.step))
+                    comparisons.append(compare(row, pass_, peers, rounds, probes, progress.step))
                     progress.next()
         progress.step("the machine's limits")
         return before.best_of(machine_limits.measure(threads)), comparisons

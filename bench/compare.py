@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import check
+from bench.limits import Probes, Reach
 from bench.ops.row import Pass, Row
 from bench.peers import Peer
 from bench.timing import interleaved
@@ -39,6 +40,7 @@ class Comparison:
     row: Row
     pass_: Pass
     outcomes: list[Outcome]
+    reach: Reach
 
     def of(self, peer: str, channels_last: bool | None = None) -> list[Outcome]:
         """The outcomes of one library that have a time; in one layout or in both."""
@@ -57,9 +59,14 @@ class Comparison:
 
 
 def compare(
-    row: Row, pass_: Pass, peers: Sequence[Peer], rounds: int, step: Step = lambda doing, part: None
+    row: Row,
+    pass_: Pass,
+    peers: Sequence[Peer],
+    rounds: int,
+    probes: Probes,
+    step: Step = lambda doing, part: None,
 ) -> Comparison:
-    """Check every contender against float64, then time those that are right."""
+    """Check every contender against float64, then time those that are right, and the machine's limits with them."""
     step(f"{row.name}, {pass_}: data", 0.0)
     arrays = row.arrays()
     step(f"{row.name}, {pass_}: float64 reference", 0.0)
@@ -82,7 +89,8 @@ def compare(
     def progress(done: int) -> None:
         step(f"{row.name}, {pass_}: round {done + 1} of {rounds}", done / rounds)
 
-    samples = interleaved([call for _, call in calls], rounds, progress) if calls else []
-    for (outcome, _), times in zip(calls, samples, strict=True):
+    limits = probes.calls()
+    samples = interleaved([*limits, *(call for _, call in calls)], rounds, progress)
+    for (outcome, _), times in zip(calls, samples[len(limits) :], strict=True):
         outcome.samples = times
-    return Comparison(row, pass_, outcomes)
+    return Comparison(row, pass_, outcomes, probes.reach(samples[: len(limits)]))

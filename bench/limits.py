@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
 
 # Far beyond the second-level caches; half of it is read and half written.
 COPY_BYTES = 256 << 20
@@ -42,3 +47,40 @@ def measure(threads: int) -> Limits:
         )
     finally:
         neocog.set_num_threads(before)
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What the machine could do while one row was timed: medians, float32 FLOP/s and bytes/s."""
+
+    fma_peak: float
+    copy_bandwidth: float
+
+
+class Probes:
+    """Calls that are timed among the contenders of every row.
+
+    Others use the machine too, and at no two moments leave the same to us: a row is held against what the
+    machine could do in the same seconds, not against its best moment.
+    """
+
+    # Twice this is read or written: less than COPY_BYTES, as there is a copy in every round.
+    ELEMENTS = 16 << 20
+
+    def __init__(self, threads: int) -> None:
+        from neocog import _core
+
+        self._from, self._to = (np.ones(self.ELEMENTS, np.float32) for _ in range(2))
+        self._threads, self._core = threads, _core
+        self._operations = _core.run_fma_chains(threads)
+
+    def calls(self) -> list[Callable[[], Any]]:
+        return [
+            lambda: self._core.run_fma_chains(self._threads),
+            lambda: self._core.run_copy(self._threads, self._from, self._to),
+        ]
+
+    def reach(self, samples: Sequence[Sequence[float]]) -> Reach:
+        """`samples`: seconds of each of the calls."""
+        fma, copy = (statistics.median(times) for times in samples)
+        return Reach(self._operations / fma, 2 * self._to.nbytes / copy)

@@ -33,7 +33,7 @@ def machine_text(machine: dict[str, Any]) -> Iterator[str]:
     yield f"neocog {machine['neocog']} ({isa['active']}, threads {machine['bench_threads']}){peers}"
 
 
-def table(comparisons: Sequence[Comparison], limits: Limits) -> Iterator[str]:
+def table(comparisons: Sequence[Comparison]) -> Iterator[str]:
     """One pass: times, what neocog's better layout reaches, the peers' times over neocog's, their mean."""
     rivals = _rivals(comparisons)
     contenders = _contenders(comparisons)
@@ -44,7 +44,7 @@ def table(comparisons: Sequence[Comparison], limits: Limits) -> Iterator[str]:
     groups.append(("neocog's better layout", ["GFLOP/s", "of peak", "GB/s", "of copy"]))
     for peer in rivals:
         groups.append((f"{peer} / neocog", [*(_layout_name("neocog", last) for last in layouts[peer]), "best"]))
-    lines = [_cells(c, contenders, layouts, limits) for c in comparisons]
+    lines = [_cells(c, contenders, layouts) for c in comparisons]
     if rivals:
         lines.append(["geometric mean", *[""] * (6 + len(contenders))])
         for peer in rivals:
@@ -97,12 +97,12 @@ def as_json(
         "machine": machine,
         "limits": vars(limits),
         "settings": settings,
-        "rows": [_row_json(c, limits) for c in comparisons],
+        "rows": [_row_json(c) for c in comparisons],
         "summary": summary,
     }
 
 
-def _row_json(c: Comparison, limits: Limits) -> dict[str, Any]:
+def _row_json(c: Comparison) -> dict[str, Any]:
     flops, size = c.row.flops(c.pass_), c.row.bytes(c.pass_)
     peers = _rivals([c])
 
@@ -110,11 +110,11 @@ def _row_json(c: Comparison, limits: Limits) -> dict[str, Any]:
         values: dict[str, Any] = {"peer": o.peer, "layout": o.layout, "failure": o.failure, "error": o.error}
         if o.samples:
             values |= {"seconds": o.seconds, "samples": o.samples, "bytes_per_second": size / o.seconds}
-            values["of_copy_bandwidth"] = size / o.seconds / limits.copy_bandwidth
+            values["of_copy_bandwidth"] = size / o.seconds / c.reach.copy_bandwidth
             if flops:
                 values |= {
                     "flops_per_second": flops / o.seconds,
-                    "of_fma_peak": flops / o.seconds / limits.fma_peak,
+                    "of_fma_peak": flops / o.seconds / c.reach.fma_peak,
                 }
         return values
 
@@ -123,6 +123,7 @@ def _row_json(c: Comparison, limits: Limits) -> dict[str, Any]:
         "pass": c.pass_,
         "flops": flops,
         "bytes": size,
+        "reach": vars(c.reach),
         "contenders": [entry(o) for o in c.outcomes],
         "ratio": {peer: c.ratio(peer) for peer in peers},
         "ratio_channels_first": {peer: c.ratio(peer, False) for peer in peers},
@@ -145,9 +146,7 @@ def _layout_name(peer: str, channels_last: bool) -> str:
     return "ch_last" if peer == "torch" else "NHWC"
 
 
-def _cells(
-    c: Comparison, contenders: Sequence[tuple[str, bool]], layouts: dict[str, list[bool]], limits: Limits
-) -> list[str]:
+def _cells(c: Comparison, contenders: Sequence[tuple[str, bool]], layouts: dict[str, list[bool]]) -> list[str]:
     flops, size, best = c.row.flops(c.pass_), c.row.bytes(c.pass_), c.best("neocog")
     cells = [c.row.name, f"{flops / GIGA:.2f}" if flops else "-", f"{size / MEGA:.1f}"]
     outcomes = {(o.peer, o.channels_last): o for o in c.outcomes}
@@ -156,8 +155,8 @@ def _cells(
         cells += ["-"] * 4
     else:
         speed, traffic = flops / best.seconds, size / best.seconds
-        cells += [f"{speed / GIGA:.0f}", f"{speed / limits.fma_peak:.0%}"] if flops else ["-", "-"]
-        cells += [f"{traffic / GIGA:.1f}", f"{traffic / limits.copy_bandwidth:.0%}"]
+        cells += [f"{speed / GIGA:.0f}", f"{speed / c.reach.fma_peak:.0%}"] if flops else ["-", "-"]
+        cells += [f"{traffic / GIGA:.1f}", f"{traffic / c.reach.copy_bandwidth:.0%}"]
     for peer, lasts in layouts.items():
         cells += [_ratio(c.ratio(peer, last)) for last in (*lasts, None)]
     return cells

@@ -1,5 +1,6 @@
 #include "core/limits.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "core/parallel.h"
@@ -56,29 +57,38 @@ void touch(int items, int64_t blocks, int64_t block, float* data) {
 
 }  // namespace
 
-double measure_fma_peak(int threads) {
+double run_fma_chains(int threads) {
   constexpr int64_t kSteps = int64_t{1} << 21;  // 5 to 10 ms
   const auto& kernels = limit_kernels<float>();
   const int items = items_for(threads);
-  const double seconds =
-      best_seconds([&] { parallel_for(items, [&](int64_t, int) { kernels.fma_chains(kSteps); }); });
-  return static_cast<double>(items * kSteps * kernels.operations) / seconds;
+  parallel_for(items, [&](int64_t, int) { kernels.fma_chains(kSteps); });
+  return static_cast<double>(items * kSteps * kernels.operations);
+}
+
+void run_copy(int threads, const float* from, float* to, int64_t size) {
+  const auto& kernels = limit_kernels<float>();
+  const int64_t blocks = size / kernels.block, done = blocks * kernels.block;
+  share(items_for(threads), blocks, [&](int64_t first, int64_t count) {
+    kernels.copy(from + first * kernels.block, to + first * kernels.block, count);
+  });
+  std::copy(from + done, from + size, to + done);
+}
+
+double measure_fma_peak(int threads) {
+  double operations = 0;
+  const double seconds = best_seconds([&] { operations = run_fma_chains(threads); });
+  return operations / seconds;
 }
 
 double measure_copy_bandwidth(int threads, int64_t bytes) {
   const auto& kernels = limit_kernels<float>();
-  const int items = items_for(threads);
   const int64_t blocks = max64(1, bytes / (2 * kernels.block * static_cast<int64_t>(sizeof(float))));
   const int64_t size = blocks * kernels.block;
   Scratch scratch(2 * Scratch::bytes_of<float>(size));
   float* const from = scratch.take<float>(size);
   float* const to = scratch.take<float>(size);
-  touch(items, blocks, kernels.block, from);
-  const double seconds = best_seconds([&] {
-    share(items, blocks, [&](int64_t first, int64_t count) {
-      kernels.copy(from + first * kernels.block, to + first * kernels.block, count);
-    });
-  });
+  touch(items_for(threads), blocks, kernels.block, from);
+  const double seconds = best_seconds([&] { run_copy(threads, from, to, size); });
   return static_cast<double>(2 * size * static_cast<int64_t>(sizeof(float))) / seconds;
 }
 

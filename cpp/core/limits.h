@@ -1,6 +1,6 @@
 // What this machine can do at best: multiply-adds per second and bytes per second.
 // Kernels are judged against these, measured in the same process with the same threads.
-// Each function takes about a third of a second and may be called from any thread.
+// May be called from any thread; the measure_ functions take about a third of a second each.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,11 @@ double measure_copy_bandwidth(int threads, int64_t bytes);
 
 // Bytes per second while summing `bytes` bytes. Throws bad_alloc.
 double measure_read_bandwidth(int threads, int64_t bytes);
+
+// The work of the first two once, 5 to 20 ms, for callers that time it among other things: a machine that others
+// share is at no two moments equally fast. run_fma_chains returns its operations; run_copy copies `size` elements.
+double run_fma_chains(int threads);
+void run_copy(int threads, const float* from, float* to, int64_t size);
 
 // One instruction set's loops, each on one thread.
 template <class T>

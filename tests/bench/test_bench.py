@@ -66,6 +66,7 @@ TINY = [
     BatchNormRelu("norm and relu", (3, 4, 5, 6)),
 ]
 LIMITS = limits.Limits(2, "scalar", 1e9, 2e9, 1e9, 1e9)
+REACH = limits.Reach(1e9, 1e9)
 
 
 def test_the_rows_are_the_published_ones():
@@ -153,13 +154,13 @@ def test_ratios_are_the_peer_s_time_over_ours():
         return Outcome(peer, "", last, list(samples))
 
     two = [outcome("neocog", False, 2.0), outcome("neocog", True, 1.0)]
-    fast = Comparison(TINY[0], "forward", [*two, outcome("torch", False, 3, 5, 4), outcome("torch", True, 9)])
+    fast = Comparison(TINY[0], "forward", [*two, outcome("torch", False, 3, 5, 4), outcome("torch", True, 9)], REACH)
     assert (fast.ratio("torch"), fast.ratio("torch", False), fast.ratio("torch", True)) == (4.0, 2.0, 9.0)
-    slow = Comparison(TINY[1], "forward", [*two, outcome("torch", False, 0.25)])
+    slow = Comparison(TINY[1], "forward", [*two, outcome("torch", False, 0.25)], REACH)
     assert (slow.ratio("torch"), slow.ratio("torch", True), slow.ratio("onnxruntime")) == (0.25, None, None)
     assert report.mean([fast, slow], "torch") == pytest.approx(1.0)
     assert report.worst_row([fast, slow], "torch") is slow
-    lines = list(report.table([fast, slow], LIMITS))
+    lines = list(report.table([fast, slow]))
     assert lines[-1] == "worst against torch: grouped, dilated, 0.25"
     assert lines[-2].split() == ["geometric", "mean", "0.50", "9.00", "1.00"]
 
@@ -172,7 +173,7 @@ def test_a_contender_that_fails_is_reported_and_the_others_are_timed(monkeypatch
 
     monkeypatch.setattr(Conv, "neocog_forward", broken)
     monkeypatch.setattr(check, "expected", lambda row, pass_, arrays: (np.ones(row.y),))
-    outcomes = compare(TINY[0], "forward", [peers.Neocog()], 1).outcomes
+    outcomes = compare(TINY[0], "forward", [peers.Neocog()], 1, limits.Probes(1)).outcomes
     assert [o.samples for o in outcomes] == [[], []]
     assert outcomes[0].failure.startswith("WrongResult: result 0 errs by 1.0e+00")
     assert outcomes[1].failure == "RuntimeError: no such kernel"
@@ -190,6 +191,7 @@ def quick(monkeypatch):
     """One tiny row and no waiting for the limits."""
     monkeypatch.setattr(bench.ops, "ROWS", TINY[:1])
     monkeypatch.setattr(limits, "measure", lambda threads: LIMITS)
+    monkeypatch.setattr(limits.Probes, "ELEMENTS", 1 << 10)
     monkeypatch.setattr(timing, "LEAST_SAMPLE", 0.0)
 
 
@@ -207,6 +209,7 @@ def test_json_holds_every_contender(capsys):
             assert entry["error"] < check.TOLERANCE
             assert len(entry["samples"]) == 2
             assert entry["flops_per_second"] == row["flops"] / entry["seconds"]
+            assert entry["of_fma_peak"] == entry["flops_per_second"] / row["reach"]["fma_peak"]
 
 
 @pytest.mark.usefixtures("quick")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from neocog import _core
 
@@ -23,3 +24,22 @@ def test_threads_must_be_positive(threads):
 def test_memory_is_bounded(measure, size):
     with pytest.raises(ValueError, match="`bytes` must lie between"):
         measure(1, size)
+
+
+def test_a_copy_copies(isa):
+    source = np.random.default_rng(1).standard_normal(70_001).astype(np.float32)
+    target = np.zeros_like(source)
+    _core.run_copy(2, source, target)
+    np.testing.assert_array_equal(target, source)
+    assert _core.run_fma_chains(2) > 0
+
+
+def test_a_copy_takes_writeable_vectors_of_one_size():
+    vector = np.zeros(8, np.float32)
+    with pytest.raises(ValueError, match="vectors of one size"):
+        _core.run_copy(1, vector, np.zeros(9, np.float32))
+    with pytest.raises(ValueError, match="contiguous"):
+        _core.run_copy(1, vector, np.zeros(16, np.float32)[::2])
+    vector.flags.writeable = False
+    with pytest.raises(ValueError, match="not writeable"):
+        _core.run_copy(1, np.zeros(8, np.float32), vector)
