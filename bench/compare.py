@@ -9,7 +9,7 @@ from typing import Any
 
 from bench import check
 from bench.limits import Probes, Reach
-from bench.ops.row import Pass, Row
+from bench.ops.row import Pass, Row, aligned
 from bench.peers import Peer
 from bench.timing import interleaved
 
@@ -68,7 +68,7 @@ def compare(
 ) -> Comparison:
     """Check every contender against float64, then time those that are right, and the machine's limits with them."""
     step(f"{row.name}, {pass_}: data", 0.0)
-    arrays = row.arrays()
+    arrays = {name: aligned(array) for name, array in row.arrays().items()}
     step(f"{row.name}, {pass_}: float64 reference", 0.0)
     reference = check.expected(row, pass_, arrays)
     outcomes: list[Outcome] = []

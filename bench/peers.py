@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.ops.row import Array, Call, Pass, Row
+from bench.ops.row import Array, Call, Pass, Row, aligned
 
 Results = tuple[Array, ...]
 
@@ -92,7 +92,7 @@ class Neocog(Peer):
         last = data_format.endswith("C")
         a = dict(arrays)
         for name in row.IMAGES & a.keys() if last else ():
-            a[name] = np.ascontiguousarray(np.moveaxis(a[name], 1, -1))
+            a[name] = aligned(np.moveaxis(a[name], 1, -1))
         ops = self._neocog.ops
         prepare = row.neocog_forward if pass_ == "forward" else row.neocog_backward
 

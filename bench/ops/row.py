@@ -81,6 +81,15 @@ class Row(ABC):
         return None
 
 
+def aligned(array: Array) -> Array:
+    """A contiguous copy at a multiple of 64 bytes, as libraries allocate their own results; NumPy promises 16."""
+    memory = np.empty(array.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    copy: Array = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 def normal(rng: np.random.Generator, shape: Shape, scale: float = 1.0) -> Array:
     values: Array = rng.standard_normal(shape, np.float32)
     values *= np.float32(scale)

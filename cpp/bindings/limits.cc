@@ -40,8 +40,10 @@ double fma_chains(int threads) {
 
 void copy(int threads, const py::array_t<float>& from, py::array_t<float>& to) {
   check(threads, kLeastBytes);
-  require(from.ndim() == 1 && to.ndim() == 1 && from.size() == to.size(), "`from_` and `to` must be vectors of one size");
-  require(from.strides(0) == sizeof(float) && to.strides(0) == sizeof(float), "`from_` and `to` must be contiguous");
+  require(from.ndim() == 1 && to.ndim() == 1 && from.size() == to.size(),
+          "`from_` and `to` must be vectors of one size");
+  require(from.strides(0) == sizeof(float) && to.strides(0) == sizeof(float),
+          "`from_` and `to` must be contiguous");
   const float* const source = from.data();
   float* const target = to.mutable_data();
   const py::gil_scoped_release nogil;

@@ -20,8 +20,9 @@ double measure_copy_bandwidth(int threads, int64_t bytes);
 // Bytes per second while summing `bytes` bytes. Throws bad_alloc.
 double measure_read_bandwidth(int threads, int64_t bytes);
 
-// The work of the first two once, 5 to 20 ms, for callers that time it among other things: a machine that others
-// share is at no two moments equally fast. run_fma_chains returns its operations; run_copy copies `size` elements.
+// The work of the first two once, 5 to 20 ms, for callers that time it among other things: a machine that
+// others share is at no two moments equally fast. run_fma_chains returns its operations; run_copy copies
+// `size` elements.
 double run_fma_chains(int threads);
 void run_copy(int threads, const float* from, float* to, int64_t size);
 

@@ -1,4 +1,6 @@
 // Kernel bodies of depthwise.h, channels-last; no include guard on purpose.
+#include <type_traits>
+
 #include "ops/depthwise/depthwise.h"
 #include "ops/depthwise/depthwise_plane-inl.h"
 
@@ -127,12 +129,30 @@ void row(const DepthwiseRows<T>& g) {
   for (q = inner.end; q < g.end; ++q) edge_output(g, g.y[0], q);
 }
 
-// Slides along the columns of two output rows: each value of x is loaded once for all its products, and the
-// unfinished outputs of each row wait in registers. Step is the stride of both axes.
-template <class T, int R, int S, int Step, bool Tail>
-NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t begin, int64_t end, int64_t c, int64_t n) {
+// Asks for the lines of its part of `ahead`, a few at a time.
+template <class T>
+struct Fetch {
+  const char *at, *end;
+
+  NEOCOG_INLINE explicit Fetch(const Ahead<T>& ahead)
+      : at(reinterpret_cast<const char*>(ahead.data)),
+        end(reinterpret_cast<const char*>(ahead.data + ahead.size)) {}
+  template <int Lines, int Write>
+  NEOCOG_INLINE void next() {
+    if (at >= end) return;
+#pragma GCC unroll 8
+    for (int i = 0; i < Lines; ++i) __builtin_prefetch(at + 64 * i, Write, 2);
+    at += 64 * Lines;
+  }
+};
+
+// Slides along the columns of Rows output rows: each value of x is loaded once for all its products, and the
+// unfinished outputs of each row wait in registers. Step is the stride of both axes. Pointers to rows are
+// read where they are used: there are more of them than registers.
+template <class T, int R, int S, int Step, int Rows, bool Tail>
+NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t c, int64_t n) {
   using V = Vec<T>;
-  constexpr int kRows = R + Step;                  // rows of x under the pair
+  constexpr int kInputRows = R + (Rows - 1) * Step;
   constexpr int kWaiting = (S + Step - 1) / Step;  // outputs that one group of Step columns adds to
   constexpr bool kWeightsInRegisters = R * S <= 9 && V::lanes >= 16;
   const T* const weights = weights_of(g, c);
@@ -142,84 +162,101 @@ NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t begin, int64_t end, 
     for (int t = 0; t < R * S; ++t) weight[t] = V::load(weights + t * V::lanes);
   }
   const V start = g.bias == nullptr ? V::zero() : load_channels<T, Tail>(g.bias + c, n);
-  V acc[2][kWaiting];
+  V acc[Rows][kWaiting];
+#pragma GCC unroll 4
+  for (int o = 0; o < Rows; ++o) {
 #pragma GCC unroll 8
-  for (int k = 0; k < kWaiting; ++k) acc[0][k] = acc[1][k] = start;
-  const T* x[kRows];
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) x[r] = g.x[r] + c;
-  T* y0 = g.y[0] + begin * g.y_step + c;
-  T* y1 = g.y[1] + begin * g.y_step + c;
-  // Columns beyond the row's ends add nothing but still shift; the first results belong to no output here.
-  int64_t col = begin * Step + g.col[0];
-  for (int64_t group = 0; group < end - begin + kWaiting - 1; ++group, col += Step) {
-    // With a stride few outputs wait, so long chains of sums would: each group is added up on its own first.
-    V sum[2][kWaiting];
-#pragma GCC unroll 8
-    for (int k = 0; k < kWaiting; ++k) {
-      sum[0][k] = Step == 1 ? acc[0][k] : V::zero();
-      sum[1][k] = Step == 1 ? acc[1][k] : V::zero();
-    }
+    for (int k = 0; k < kWaiting; ++k) acc[o][k] = start;
+  }
+  const int64_t block = c / V::lanes, blocks = ceil_div(g.channels, V::lanes);
+  Fetch<T> fetch_x(g.ahead_x.part(block, block + 1, blocks)),
+      fetch_y(g.ahead_y.part(block, block + 1, blocks));
+  const int64_t channels = g.channels, in_w = g.in_w, y_step = g.y_step;
+  int64_t col = g.begin * Step + g.col[0], x_at = col * channels + c, y_at = g.begin * y_step + c;
+
+  const auto add_group = [&](auto checked) __attribute__((always_inline)) {
+    fetch_x.template next<Rows * Step * Step, 0>();
+    fetch_y.template next<Rows, 1>();
 #pragma GCC unroll 2
     for (int p = 0; p < Step; ++p) {
-      if (col + p < 0 || col + p >= g.in_w) continue;
-      V value[kRows];
+      if (checked && (col + p < 0 || col + p >= in_w)) continue;
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) value[r] = load_channels<T, Tail>(x[r] + (col + p) * g.channels, n);
+      for (int r = 0; r < kInputRows; ++r) {
+        const V value = load_channels<T, Tail>(g.x[r] + x_at + p * channels, n);
+#pragma GCC unroll 4
+        for (int o = 0; o < Rows; ++o) {
+          const int tap = r - o * Step;
+          if (tap < 0 || tap >= R) continue;
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-        for (int s = p; s < S; s += Step) {
-          V w;
-          if constexpr (kWeightsInRegisters) {
-            w = weight[r * S + s];
-          } else {
-            w = V::load(weights + (r * S + s) * V::lanes);
+          for (int s = p; s < S; s += Step) {
+            V w;
+            if constexpr (kWeightsInRegisters) {
+              w = weight[tap * S + s];
+            } else {
+              w = V::load(weights + (tap * S + s) * V::lanes);
+            }
+            V& sum = acc[o][kWaiting - 1 - s / Step];
+            sum = fma(value, w, sum);
           }
-          const int k = kWaiting - 1 - s / Step;
-          sum[0][k] = fma(value[r], w, sum[0][k]);
-          sum[1][k] = fma(value[r + Step], w, sum[1][k]);
         }
       }
     }
-    if constexpr (Step > 1) {
+    col += Step;
+    x_at += Step * channels;
+  };
+  const auto shift = [&]() __attribute__((always_inline)) {
+#pragma GCC unroll 4
+    for (int o = 0; o < Rows; ++o) {
 #pragma GCC unroll 8
-      for (int k = 0; k < kWaiting; ++k) {
-        sum[0][k] = acc[0][k] + sum[0][k];
-        sum[1][k] = acc[1][k] + sum[1][k];
-      }
+      for (int k = 0; k + 1 < kWaiting; ++k) acc[o][k] = acc[o][k + 1];
+      acc[o][kWaiting - 1] = start;
     }
-    if (group >= kWaiting - 1) {
-      store_channels<T, Tail>(clamp_to(g, sum[0][0]), y0, n);
-      store_channels<T, Tail>(clamp_to(g, sum[1][0]), y1, n);
-      y0 += g.y_step;
-      y1 += g.y_step;
-    }
-#pragma GCC unroll 8
-    for (int k = 0; k + 1 < kWaiting; ++k) {
-      acc[0][k] = sum[0][k + 1];
-      acc[1][k] = sum[1][k + 1];
-    }
-    acc[0][kWaiting - 1] = acc[1][kWaiting - 1] = start;
+  };
+  const auto output = [&](auto checked) __attribute__((always_inline)) {
+    add_group(checked);
+#pragma GCC unroll 4
+    for (int o = 0; o < Rows; ++o) store_channels<T, Tail>(clamp_to(g, acc[o][0]), g.y[o] + y_at, n);
+    y_at += y_step;
+    shift();
+  };
+
+  // The first groups complete outputs before `begin`.
+  for (int i = 0; i + 1 < kWaiting; ++i) {
+    add_group(std::true_type());
+    shift();
   }
+  int64_t q = g.begin;
+  for (; q < g.end && col < 0; ++q) output(std::true_type());
+  const int64_t inside = min64(g.end, q + max64(0, floor_div(in_w - col, Step)));
+  for (; q < inside; ++q) output(std::false_type());
+  for (; q < g.end; ++q) output(std::true_type());
 }
 
-template <class T, int R, int S, int Step>
-void row_pair(const DepthwiseRows<T>& g) {
+template <class T, int K, int Step, int Rows>
+void square_rows(const DepthwiseRows<T>& g) {
   constexpr int64_t lanes = Vec<T>::lanes;
   int64_t c = 0;
-  for (; c + lanes <= g.channels; c += lanes) slide<T, R, S, Step, false>(g, g.begin, g.end, c, lanes);
-  if (c < g.channels) slide<T, R, S, Step, true>(g, g.begin, g.end, c, g.channels - c);
+  for (; c + lanes <= g.channels; c += lanes) slide<T, K, K, Step, Rows, false>(g, c, lanes);
+  if (c < g.channels) slide<T, K, K, Step, Rows, true>(g, c, g.channels - c);
+}
+
+template <class T, int Rows>
+void (*square_rows_for(int64_t taps, int64_t step))(const DepthwiseRows<T>&) {
+  if (taps == 3 && step == 1) return &square_rows<T, 3, 1, Rows>;
+  if (taps == 3 && step == 2) return &square_rows<T, 3, 2, Rows>;
+  if (taps == 5 && step == 1) return &square_rows<T, 5, 1, Rows>;
+  if (taps == 5 && step == 2) return &square_rows<T, 5, 2, Rows>;
+  if (taps == 7 && step == 1) return &square_rows<T, 7, 1, Rows>;
+  return nullptr;
 }
 
 template <class T>
-void (*row_pair_for(int64_t taps_h, int64_t taps_w, int64_t step))(const DepthwiseRows<T>&) {
+void (*rows_for(int64_t taps_h, int64_t taps_w, int64_t step, int64_t count))(const DepthwiseRows<T>&) {
   if (taps_h != taps_w) return nullptr;
-  if (taps_h == 3 && step == 1) return &row_pair<T, 3, 3, 1>;
-  if (taps_h == 3 && step == 2) return &row_pair<T, 3, 3, 2>;
-  if (taps_h == 5 && step == 1) return &row_pair<T, 5, 5, 1>;
-  if (taps_h == 5 && step == 2) return &row_pair<T, 5, 5, 2>;
-  if (taps_h == 7 && step == 1) return &row_pair<T, 7, 7, 1>;
+  if (count == 2) return square_rows_for<T, 2>(taps_h, step);
+  if constexpr (Vec<T>::lanes >= 16) {  // four rows of waiting outputs need the 32 registers of AVX-512
+    if (count == 4) return square_rows_for<T, 4>(taps_h, step);
+  }
   return nullptr;
 }
 
@@ -306,7 +343,7 @@ void gradient_row(const DepthwiseGradientRow<T>& g) {
 
 template <class T>
 constexpr DepthwiseKernels<T> kDepthwiseTable = {
-    Vec<T>::lanes,      &row<T>,          &row_pair_for<T>,      &plane_row<T>,
+    Vec<T>::lanes,      &row<T>,          &rows_for<T>,          &plane_row<T>,
     &plane_row_pair<T>, &gradient_row<T>, &gradient_plane_row<T>};
 
 }  // namespace

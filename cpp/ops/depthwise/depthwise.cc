@@ -14,8 +14,14 @@
 namespace neocog {
 namespace {
 
-// Output rows of one work item: enough that rows of x are read from memory once and from the cache R times.
+// Output rows of one work item. Neighbouring items read the rows between them twice: few of its own. A
+// multiple of kMostRows.
 constexpr int64_t kItemRows = 8;
+int64_t item_rows_of(int64_t span, int64_t positions) {
+  const int64_t most = std::max(kItemRows, round_up(4 * span, kMostRows));
+  return round_up(ceil_div(positions, ceil_div(positions, most)), kMostRows);
+}
+
 // Everything the work items share.
 template <class T>
 struct DepthwiseJob {
@@ -195,8 +201,8 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
     }
   }
   const int64_t positions_h = h.positions, positions_w = w.positions;
-  const int64_t item_rows =
-      std::min(positions_h, last ? kItemRows : std::max<int64_t>(kItemRows, 8192 / positions_w));
+  const int64_t item_rows = std::min(
+      positions_h, last ? item_rows_of(span, positions_h) : std::max<int64_t>(kItemRows, 8192 / positions_w));
   const int64_t strip_rows = (item_rows - 1) * h.in_step + span;
   if (!last) {
     for (const TapPhaseAxis& pw : w.phases) {

@@ -14,19 +14,36 @@ inline bool is_depthwise(const ConvGeometry& g) {
   return g.groups > 1 && g.groups == g.in_channels;
 }
 
+// Output rows that one kernel works on together.
+inline constexpr int64_t kMostRows = 4;
+
+template <class T>
+struct Ahead {
+  const T* data;
+  int64_t size;
+
+  // From `begin` to `end` parts of `whole`.
+  NEOCOG_INLINE Ahead part(int64_t begin, int64_t end, int64_t whole) const {
+    return {data + size * begin / whole, size * end / whole - size * begin / whole};
+  }
+};
+
 // Channels-last rows of outputs. The rows of x are those under the taps; null is a row of padding.
 template <class T>
 struct DepthwiseRows {
-  const T* const* x;  // (taps_h), or (taps_h + step) for a pair of output rows; each at column 0
+  const T* const* x;  // those under all taps of the output rows, from the top; each at column 0
   int64_t taps_h, taps_w;
   const int64_t* col;  // (taps_w) input column of output 0 under each tap
   int64_t in_step, in_w, channels;
   const T* weight;             // (channel blocks, taps_h, taps_w, lanes), zeros behind the last channel
   const T* bias;               // (channels) or null
-  T* y[2];                     // output 0 of the row, of the pair
+  T* y[kMostRows];             // output 0 of each row
   int64_t begin, end, y_step;  // outputs to write, elements between them
   bool clamp;
   T lo, hi;
+  // What the next rows will be the first to read, and where they will write: asked for in order while these
+  // are worked on, for they themselves ask for one channel block at a time, far apart. May be empty.
+  Ahead<T> ahead_x, ahead_y;
 };
 
 // Channels-first: rows of one plane, copied with their padding so that output q reads element col[s] + q of a
@@ -61,9 +78,9 @@ template <class T>
 struct DepthwiseKernels {
   int64_t lanes;
   void (*row)(const DepthwiseRows<T>&);
-  // Two neighbouring output rows at once; null where there is none for this kernel. `step` along both axes,
-  // dilation 1, no null rows.
-  void (*(*row_pair)(int64_t taps_h, int64_t taps_w, int64_t step))(const DepthwiseRows<T>&);
+  // `count` neighbouring output rows at once; null where there is none for this kernel. `step` along both
+  // axes, dilation 1, no null rows.
+  void (*(*rows)(int64_t taps_h, int64_t taps_w, int64_t step, int64_t count))(const DepthwiseRows<T>&);
   void (*plane_row)(const DepthwisePlaneRows<T>&);
   void (*plane_row_pair)(const DepthwisePlaneRows<T>&);
   void (*gradient_row)(const DepthwiseGradientRow<T>&);

@@ -1,4 +1,5 @@
-// Channels-last rows of depthwise outputs, one at a time or in pairs; shared with separable convolution.
+// Channels-last rows of depthwise outputs, one at a time or several together; shared with separable
+// convolution.
 #pragma once
 
 #include <algorithm>
@@ -8,9 +9,12 @@
 
 namespace neocog {
 
-// Columns that go through all rows and channels before the next ones: the rows under the taps stay in the
-// cache.
-inline constexpr int64_t kColumnBlockBytes = 48 << 10;
+// Rows under the taps that wait in the second-level cache while every channel block slides along them; longer
+// ones are cut.
+inline constexpr int64_t kColumnBlockBytes = 512 << 10;
+// More output rows at once need fewer loads, but with the rows under them and those fetched ahead they must
+// stay there.
+inline constexpr int64_t kRowBlockBytes = 512 << 10;
 
 template <class T>
 struct RowJob {
@@ -47,6 +51,15 @@ void pack_rows_weight(const TapPhaseAxis& h, const TapPhaseAxis& w, const T* wei
   }
 }
 
+// Asks for all lines of a piece of memory: its order is the fastest, and kernels would ask for them far
+// apart.
+template <class T>
+void fetch(const Ahead<T>& piece) {
+  const char* const end = reinterpret_cast<const char*>(piece.data + piece.size);
+  for (const char* at = reinterpret_cast<const char*>(piece.data); at < end; at += 64)
+    __builtin_prefetch(at, 0, 2);
+}
+
 inline bool consecutive(const TapPhaseAxis& phase) {
   for (size_t i = 1; i < phase.offset.size(); ++i) {
     if (phase.offset[i] != phase.offset[i - 1] + 1) return false;
@@ -63,15 +76,23 @@ void run_rows(const RowJob<T>& job, int64_t begin, int64_t end, int64_t col0, in
   const int64_t taps_h = static_cast<int64_t>(job.h.offset.size()),
                 taps_w = static_cast<int64_t>(job.w.offset.size());
   const int64_t step = job.in_step_h;
-  const auto pair_kernel = job.in_step_w == step && consecutive(job.h) && consecutive(job.w)
-                               ? kernels.row_pair(taps_h, taps_w, step)
-                               : nullptr;
-  const int64_t block = std::max<int64_t>(16, kColumnBlockBytes / static_cast<int64_t>(sizeof(T)) /
+  const bool regular = job.in_step_w == step && consecutive(job.h) && consecutive(job.w);
+  const int64_t block = std::max<int64_t>(64, kColumnBlockBytes / static_cast<int64_t>(sizeof(T)) /
                                                   job.channels / std::max<int64_t>(1, taps_h + 1));
-  std::vector<const T*> rows(taps_h + step);
-  for (int64_t u = begin; u < end;) {
-    const bool pair = pair_kernel != nullptr && u + 1 < end;
-    for (int64_t t = 0; t < taps_h; ++t) rows[t] = row_of(u * step + job.h.offset[t]);
+  const int64_t row_bytes = job.in_w * job.channels * static_cast<int64_t>(sizeof(T));
+  int64_t most = kMostRows;
+  while (most > 2 && (taps_h + (2 * most - 1) * step + 2 * most) * row_bytes > kRowBlockBytes) most /= 2;
+  std::vector<const T*> rows(taps_h + (kMostRows - 1) * step);
+  for (int64_t u = begin, count = 1; u < end; u += count) {
+    auto kernel = kernels.row;
+    count = 1;
+    for (int64_t several = most; regular && several > 1; several /= 2) {
+      const auto found = u + several <= end ? kernels.rows(taps_h, taps_w, step, several) : nullptr;
+      if (found == nullptr) continue;
+      kernel = found;
+      count = several;
+      break;
+    }
     DepthwiseRows<T> g{rows.data(),
                        taps_h,
                        taps_w,
@@ -81,24 +102,50 @@ void run_rows(const RowJob<T>& job, int64_t begin, int64_t end, int64_t col0, in
                        job.channels,
                        job.weight,
                        job.bias,
-                       {y_of(u), nullptr},
+                       {y_of(u)},
                        0,
                        0,
                        job.y_step,
                        job.clamp,
                        T(0),
-                       job.clamp_hi};
-    if (pair) {
-      for (int64_t t = 0; t < step; ++t) rows[taps_h + t] = row_of(u * step + job.h.offset[0] + taps_h + t);
-      for (const T*& row : rows) row = row == nullptr ? job.zeros : row;
-      g.y[1] = y_of(u + 1);
+                       job.clamp_hi,
+                       {},
+                       {}};
+    if (count == 1) {
+      for (int64_t t = 0; t < taps_h; ++t) rows[t] = row_of(u * step + job.h.offset[t]);
+    } else {
+      const int64_t first = u * step + job.h.offset[0], used = taps_h + (count - 1) * step;
+      for (int64_t t = 0; t < used; ++t) {
+        const T* const row = row_of(first + t);
+        rows[t] = row == nullptr ? job.zeros : row;
+      }
+      for (int64_t i = 1; i < count; ++i) g.y[i] = y_of(u + i);
+      // Rows that lie one behind the other in memory, and are wanted whole.
+      const auto piece_of_x = [&](int64_t row, int64_t wanted) -> Ahead<T> {
+        int64_t there = 0;
+        while (there < wanted && row_of(row + there) != nullptr) ++there;
+        return there > 0 ? Ahead<T>{row_of(row), there * job.in_w * job.channels} : Ahead<T>{};
+      };
+      if (col0 == 0 && col1 == job.w.count) {
+        const int64_t next = std::min(count, end - u - count), y_size = job.w.count * job.channels;
+        const bool dense = job.y_step == job.channels;
+        if (u == begin) {
+          const int64_t above = std::max<int64_t>(0, -first);
+          fetch(piece_of_x(first + above, used - above));
+          if (dense) fetch<T>({y_of(u), count * y_size});
+        }
+        g.ahead_x = piece_of_x(first + used, next * step);
+        if (dense) g.ahead_y = {next > 0 ? y_of(u + count) : nullptr, next * y_size};
+      }
     }
+    const Ahead<T> ahead_x = g.ahead_x, ahead_y = g.ahead_y;
     for (int64_t q = col0; q < col1; q += block) {
       g.begin = q;
       g.end = std::min(q + block, col1);
-      pair ? pair_kernel(g) : kernels.row(g);
+      g.ahead_x = ahead_x.part(q - col0, g.end - col0, col1 - col0);
+      g.ahead_y = ahead_y.part(q - col0, g.end - col0, col1 - col0);
+      kernel(g);
     }
-    u += pair ? 2 : 1;
   }
 }
 
