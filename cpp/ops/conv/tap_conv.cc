@@ -14,6 +14,8 @@ namespace {
 
 // A strip and one weight panel share the second-level cache, which has 1 MB or more where speed matters.
 constexpr int64_t kStripBytes = 384 << 10;
+// Weights of a group that stay in that cache by themselves; others are asked for ahead.
+constexpr int64_t kResidentBytes = 1 << 20;
 // Past this a tile gains nothing, and its results leave the cache before they are stored.
 constexpr int64_t kTilePixels = 768;
 // A tile of fewer pixels cannot pay for reading its weights.
@@ -244,8 +246,17 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
       origin = -span_h.lo * plan.pitch - span_w.lo * plan.pixel;
     }
 
+    const auto weights_of = [&](const Phase& phase, int64_t panel) {
+      return packed + g * plan.packed_group + phase.packed_offset + phase.rows * plan.split.begin(panel) * kernels.lanes;
+    };
     const int64_t panel0 = plan.split.panels * chunk / plan.column_chunks;
     const int64_t panel1 = plan.split.panels * (chunk + 1) / plan.column_chunks;
+    // The weights after these: of the next panel, or of the first one for the next item.
+    const auto next_panel = [&](const Phase& phase, int64_t panel) -> Ahead<T> {
+      if (plan.packed_group * static_cast<int64_t>(sizeof(T)) < kResidentBytes) return {};
+      if (panel + 1 == panel1) panel = panel0 - 1;
+      return {weights_of(phase, panel + 1), phase.rows * plan.split.width(panel + 1) * kernels.lanes};
+    };
     for (const Phase& phase : plan.phases) {
       const int64_t i1 = std::min(i0 + plan.tile_h, phase.h->count),
                     j1 = std::min(j0 + plan.tile_w, phase.w->count);
@@ -269,9 +280,10 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
         }
         kernels.taps_panel(
             {a, space.row, phase.tap.data(), pixels, static_cast<int64_t>(phase.tap.size()), phase.run,
-             packed + g * plan.packed_group + phase.packed_offset + phase.rows * first, vectors, columns,
+             weights_of(phase, panel), vectors, columns,
              epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
-             y.channels_last() ? y0 + first : y0, space.out, finish.clamp, T(0), finish.clamp_hi});
+             y.channels_last() ? y0 + first : y0, space.out, finish.clamp, T(0), finish.clamp_hi,
+             next_panel(phase, panel)});
         if (!y.channels_last()) {
           store_strip(space.block, vectors * kernels.lanes, y, n, channel, columns,
                       {row0, i1 - i0, col0, j1 - j0}, h.out_step, w.out_step);

@@ -129,23 +129,6 @@ void row(const DepthwiseRows<T>& g) {
   for (q = inner.end; q < g.end; ++q) edge_output(g, g.y[0], q);
 }
 
-// Asks for the lines of its part of `ahead`, a few at a time.
-template <class T>
-struct Fetch {
-  const char *at, *end;
-
-  NEOCOG_INLINE explicit Fetch(const Ahead<T>& ahead)
-      : at(reinterpret_cast<const char*>(ahead.data)),
-        end(reinterpret_cast<const char*>(ahead.data + ahead.size)) {}
-  template <int Lines, int Write>
-  NEOCOG_INLINE void next() {
-    if (at >= end) return;
-#pragma GCC unroll 8
-    for (int i = 0; i < Lines; ++i) __builtin_prefetch(at + 64 * i, Write, 2);
-    at += 64 * Lines;
-  }
-};
-
 // Slides along the columns of Rows output rows: each value of x is loaded once for all its products, and the
 // unfinished outputs of each row wait in registers. Step is the stride of both axes. Pointers to rows are
 // read where they are used: there are more of them than registers.
@@ -175,8 +158,8 @@ NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t c, int64_t n) {
   int64_t col = g.begin * Step + g.col[0], x_at = col * channels + c, y_at = g.begin * y_step + c;
 
   const auto add_group = [&](auto checked) __attribute__((always_inline)) {
-    fetch_x.template next<Rows * Step * Step, 0>();
-    fetch_y.template next<Rows, 1>();
+    fetch_x.template next<Rows * Step * Step>();
+    fetch_y.template next<Rows>();
 #pragma GCC unroll 2
     for (int p = 0; p < Step; ++p) {
       if (checked && (col + p < 0 || col + p >= in_w)) continue;

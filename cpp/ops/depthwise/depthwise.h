@@ -6,6 +6,7 @@
 // sum |x*w|. Source: Howard et al., "MobileNets", arXiv:1704.04861, section 3.1.
 #pragma once
 
+#include "core/fetch.h"
 #include "ops/conv/tap_conv.h"
 
 namespace neocog {
@@ -16,17 +17,6 @@ inline bool is_depthwise(const ConvGeometry& g) {
 
 // Output rows that one kernel works on together.
 inline constexpr int64_t kMostRows = 4;
-
-template <class T>
-struct Ahead {
-  const T* data;
-  int64_t size;
-
-  // From `begin` to `end` parts of `whole`.
-  NEOCOG_INLINE Ahead part(int64_t begin, int64_t end, int64_t whole) const {
-    return {data + size * begin / whole, size * end / whole - size * begin / whole};
-  }
-};
 
 // Channels-last rows of outputs. The rows of x are those under the taps; null is a row of padding.
 template <class T>

@@ -51,15 +51,6 @@ void pack_rows_weight(const TapPhaseAxis& h, const TapPhaseAxis& w, const T* wei
   }
 }
 
-// Asks for all lines of a piece of memory: its order is the fastest, and kernels would ask for them far
-// apart.
-template <class T>
-void fetch(const Ahead<T>& piece) {
-  const char* const end = reinterpret_cast<const char*>(piece.data + piece.size);
-  for (const char* at = reinterpret_cast<const char*>(piece.data); at < end; at += 64)
-    __builtin_prefetch(at, 0, 2);
-}
-
 inline bool consecutive(const TapPhaseAxis& phase) {
   for (size_t i = 1; i < phase.offset.size(); ++i) {
     if (phase.offset[i] != phase.offset[i - 1] + 1) return false;

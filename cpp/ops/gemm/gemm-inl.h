@@ -15,8 +15,11 @@ constexpr int64_t tile_rows(int64_t vectors) {
 template <class T>
 constexpr int64_t kMaxVectors = Vec<T>::lanes == 16 ? 4 : 2;
 
+// Products between two requests for memory: time for a few lines to arrive.
+constexpr int64_t kFetchSteps = 32;
+
 template <class T, int MR, int NR>
-NEOCOG_INLINE void taps_tile(const TapsPanel<T>& g, int64_t p) {
+NEOCOG_INLINE void taps_tile(const TapsPanel<T>& g, int64_t p, Fetch<T>& fetch, int64_t lines) {
   using V = Vec<T>;
   V acc[MR][NR];
   const int64_t tail = g.columns - (NR - 1) * V::lanes;  // columns of the last vector
@@ -35,15 +38,18 @@ NEOCOG_INLINE void taps_tile(const TapsPanel<T>& g, int64_t p) {
     const T* a[MR];
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) a[i] = g.a + g.row[p + i] + g.tap[t];
-    for (int64_t k = 0; k < g.run; ++k, b += NR * V::lanes) {
-      V col[NR];
+    for (int64_t k = 0; k < g.run;) {
+      fetch.next(lines);
+      for (const int64_t end = min64(g.run, k + kFetchSteps); k < end; ++k, b += NR * V::lanes) {
+        V col[NR];
 #pragma GCC unroll 8
-      for (int j = 0; j < NR; ++j) col[j] = V::load(b + j * V::lanes);
+        for (int j = 0; j < NR; ++j) col[j] = V::load(b + j * V::lanes);
 #pragma GCC unroll 16
-      for (int i = 0; i < MR; ++i) {
-        const V x = V::set1(a[i][k]);
+        for (int i = 0; i < MR; ++i) {
+          const V x = V::set1(a[i][k]);
 #pragma GCC unroll 8
-        for (int j = 0; j < NR; ++j) acc[i][j] = fma(x, col[j], acc[i][j]);
+          for (int j = 0; j < NR; ++j) acc[i][j] = fma(x, col[j], acc[i][j]);
+        }
       }
     }
   }
@@ -74,24 +80,27 @@ template <class T, int NR>
 NEOCOG_INLINE void taps_rows(const TapsPanel<T>& g) {
   constexpr int kRows = static_cast<int>(tile_rows<T>(NR));
   const int64_t tiles = ceil_div(g.pixels, kRows);
+  Fetch<T> fetch(g.next);
+  const int64_t lines = ceil_div(g.next.size * static_cast<int64_t>(sizeof(T)),
+                                 kLineBytes * max64(1, tiles * g.taps * ceil_div(g.run, kFetchSteps)));
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t p = g.pixels * i / tiles;
     switch (g.pixels * (i + 1) / tiles - p) {
-      case 1: taps_tile<T, 1, NR>(g, p); break;
-      case 2: taps_tile<T, 2, NR>(g, p); break;
-      case 3: taps_tile<T, 3, NR>(g, p); break;
-      case 4: taps_tile<T, 4, NR>(g, p); break;
+      case 1: taps_tile<T, 1, NR>(g, p, fetch, lines); break;
+      case 2: taps_tile<T, 2, NR>(g, p, fetch, lines); break;
+      case 3: taps_tile<T, 3, NR>(g, p, fetch, lines); break;
+      case 4: taps_tile<T, 4, NR>(g, p, fetch, lines); break;
       case 5:
-        if constexpr (kRows >= 5) taps_tile<T, 5, NR>(g, p);
+        if constexpr (kRows >= 5) taps_tile<T, 5, NR>(g, p, fetch, lines);
         break;
       case 6:
-        if constexpr (kRows >= 6) taps_tile<T, 6, NR>(g, p);
+        if constexpr (kRows >= 6) taps_tile<T, 6, NR>(g, p, fetch, lines);
         break;
       case 7:
-        if constexpr (kRows >= 7) taps_tile<T, 7, NR>(g, p);
+        if constexpr (kRows >= 7) taps_tile<T, 7, NR>(g, p, fetch, lines);
         break;
       default:
-        if constexpr (kRows >= 8) taps_tile<T, 8, NR>(g, p);
+        if constexpr (kRows >= 8) taps_tile<T, 8, NR>(g, p, fetch, lines);
         break;
     }
   }

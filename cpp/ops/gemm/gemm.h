@@ -10,6 +10,7 @@
 
 #include <cstdint>
 
+#include "core/fetch.h"
 #include "core/isa.h"
 #include "core/window.h"
 
@@ -28,6 +29,7 @@ struct TapsPanel {
   const int64_t* out;  // (pixels) offsets into y; columns are contiguous
   bool clamp;          // y = min(hi, max(lo, y)), NaN stays NaN
   T lo, hi;
+  Ahead<T> next = {};  // what will be needed after this panel
 };
 
 // y[o, q] = sum over c,t of w[c, t, o] * x[c * plane + tap[t] + q]: the same product with vectors along the
