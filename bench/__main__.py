@@ -15,7 +15,7 @@ from typing import Any
 import bench.ops
 from bench import limits as machine_limits
 from bench import peers as everyone
-from bench import report
+from bench import readme, report
 from bench.compare import Comparison, compare
 from bench.ops.row import PASSES, Row
 from bench.progress import Progress
@@ -57,7 +57,19 @@ def _parser() -> argparse.ArgumentParser:
     ops.set_defaults(run=run_ops)
     limits = subparsers.add_parser("limits", parents=[common], help="the machine's FMA peak and memory bandwidth")
     limits.set_defaults(run=run_limits)
+    table = subparsers.add_parser("readme", help="put a stored record of `ops` into the README's table")
+    table.add_argument("record", type=Path, metavar="FILE", help="JSON that `ops` wrote")
+    table.set_defaults(run=run_readme)
     return parser
+
+
+def run_readme(args: argparse.Namespace) -> int:
+    try:
+        readme.write(args.record, Path(__file__).parents[1] / "README.md")
+    except (OSError, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
 
 
 def run_limits(args: argparse.Namespace) -> int:

@@ -81,10 +81,10 @@ def _resample_matrix(size: int, out: int, scale: float | None, mode: str, align_
     matrix = np.zeros((out, size))
     if mode == "nearest":
         # PyTorch computes these two positions in float32 for every dtype.
-        source = np.floor(i * np.float32(step))
+        source = np.floor(i.astype(np.float32) * np.float32(step))
         matrix[i, np.minimum(source, size - 1).astype(int)] = 1
     elif mode == "nearest-exact":
-        source = np.floor((i + np.float32(0.5)) * np.float32(step))
+        source = np.floor((i.astype(np.float32) + np.float32(0.5)) * np.float32(step))
         matrix[i, np.minimum(source, size - 1).astype(int)] = 1
     else:
         if align_corners:

@@ -129,7 +129,7 @@ def test_neocog_num_threads_is_the_default():
     assert run(f"{THREADS.replace('print', 'neocog.set_num_threads(2); print')}", NEOCOG_NUM_THREADS="3") == 2
 
 
-@pytest.mark.parametrize("value", ["0", "-4", "many", "", "99999999999999999999"])
+@pytest.mark.parametrize("value", ["0", "-4", "3.5", "many", "", "99999999999999999999"])
 def test_a_neocog_num_threads_that_is_no_number_of_threads_is_as_if_absent(value):
     assert run(THREADS, NEOCOG_NUM_THREADS=value, OMP_NUM_THREADS="5") == 5
 

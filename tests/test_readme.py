@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
 
 README = Path(__file__).parents[1] / "README.md"
+sys.path.insert(0, str(README.parent))  # for bench, which is not installed
 # No function of their own: max pooling's, from the indices.
 GRADIENT_BY_INDICES = {
     "adaptive_max_pool1d",
@@ -55,6 +58,15 @@ def test_every_operator_has_its_gradient(listed):
     assert {f"{name}_backward" for name in listed - GRADIENT_BY_INDICES} == {
         name for name in public_functions() if name.endswith("_backward")
     }
+
+
+def test_the_numbers_are_those_of_a_stored_record(text):
+    from bench import readme
+
+    inside = text.partition(readme.BEGIN)[2].partition(readme.END)[0]
+    name = re.search(r"bench/records/([\w.-]+\.json)", inside)[1]
+    record = json.loads((README.parent / "bench" / "records" / name).read_text(encoding="utf-8"))
+    assert inside == "\n".join(readme.lines(record, name)) + "\n"
 
 
 def test_links_lead_to_files(text):

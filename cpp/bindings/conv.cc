@@ -24,6 +24,19 @@ py::array conv_forward(const py::array& x, const py::array& weight, const MaybeA
   });
 }
 
+// The method that conv_forward takes for images of this size (channels, height, width), for people to read.
+std::string conv_kernel(const std::array<int64_t, 3>& image, const py::array& weight, const Pair& stride,
+                        const Padding& padding, const Pair& dilation, int64_t groups) {
+  return with_dtype(weight, [&](auto zero) -> std::string {
+    switch (neocog::conv_kernel<decltype(zero)>(
+        geometry(1, image[0], image[1], image[2], weight, {stride, dilation, padding, groups}))) {
+      case ConvKernel::kDepthwise: return "depthwise";
+      case ConvKernel::kPixelVectors: return "direct, vectors of pixels";
+      default: return "direct, vectors of channels";
+    }
+  });
+}
+
 py::array conv_backward_x(const py::array& dy, const py::array& weight, const Pair& in_size,
                           const Pair& stride, const Padding& padding, const Pair& dilation, int64_t groups,
                           bool channels_last) {
@@ -79,6 +92,8 @@ py::array conv_backward_bias(const py::array& dy, bool channels_last) {
 void bind_conv(py::module_& m) {
   m.def("conv_forward", &conv_forward, "x"_a, "weight"_a, "bias"_a, "residual"_a, "stride"_a, "padding"_a,
         "dilation"_a, "groups"_a, "activation"_a, "alpha"_a, "channels_last"_a);
+  m.def("conv_kernel", &conv_kernel, "image"_a, "weight"_a, "stride"_a, "padding"_a, "dilation"_a,
+        "groups"_a);
   m.def("conv_backward_x", &conv_backward_x, "dy"_a, "weight"_a, "in_size"_a, "stride"_a, "padding"_a,
         "dilation"_a, "groups"_a, "channels_last"_a);
   m.def("conv_backward_weight", &conv_backward_weight, "x"_a, "dy"_a, "kernel"_a, "stride"_a, "padding"_a,

@@ -7,6 +7,10 @@
 #include <omp.h>
 #include <pthread.h>
 #endif
+#ifdef __SANITIZE_THREAD__
+#include <thread>
+#include <vector>
+#endif
 
 namespace neocog {
 namespace {
@@ -19,10 +23,30 @@ std::atomic<bool> forked{false};
 [[maybe_unused]] const int fork_hook = pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
 #endif
 
+#ifdef __SANITIZE_THREAD__
+// ThreadSanitizer does not see libgomp's barriers and would call every result a race: its builds use plain threads.
+thread_local bool nested = false;
+
+void run_on_plain_threads(int64_t items, int threads, parallel_detail::Body body, void* context) {
+  std::atomic<int64_t> next{0};
+  const auto work = [&](int thread) {
+    nested = true;
+    for (int64_t item = next++; item < items; item = next++) body(context, item, thread);
+    nested = false;
+  };
+  std::vector<std::thread> others;
+  for (int thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
+  work(0);
+  for (std::thread& other : others) other.join();
+}
+#endif
+
 int environment_threads() {
   static const int threads = [] {
     const char* text = std::getenv("NEOCOG_NUM_THREADS");
-    const long value = text == nullptr ? 0 : std::strtol(text, nullptr, 10);
+    char* end = nullptr;
+    const long value = text == nullptr ? 0 : std::strtol(text, &end, 10);
+    if (end != nullptr && *end != '\0') return 0;  // "3.5" is no number of threads
     return value > 0 && value <= 4096 ? static_cast<int>(value) : 0;
   }();
   return threads;
@@ -45,6 +69,9 @@ void set_num_threads(int threads) {
 }
 
 int threads_for(int64_t items) {
+#ifdef __SANITIZE_THREAD__
+  if (nested) return 1;
+#endif
 #ifdef _OPENMP
   if (items <= 1 || forked.load(std::memory_order_relaxed) || omp_in_parallel()) return 1;
   const int threads = get_num_threads();
@@ -60,7 +87,9 @@ void parallel_detail::run(int64_t items, int threads, Body body, void* context) 
     for (int64_t item = 0; item < items; ++item) body(context, item, 0);
     return;
   }
-#ifdef _OPENMP
+#ifdef __SANITIZE_THREAD__
+  run_on_plain_threads(items, threads, body, context);
+#elif defined(_OPENMP)
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (int64_t item = 0; item < items; ++item) body(context, item, omp_get_thread_num());
 #endif

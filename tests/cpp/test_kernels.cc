@@ -241,31 +241,41 @@ void transpose_and_pack_move_every_value(const GemmKernels<T>& kernels) {
   }
 }
 
-// The general row kernel and, where the table has one, the kernel of two rows, with taps past both edges.
+// The general row kernel and, where the table has them, those of several rows, with taps past both edges.
 template <class T>
 void depthwise_rows_are_the_sum_over_taps(const DepthwiseKernels<T>& kernels, int64_t taps, int64_t step) {
   const int64_t in_w = 13 * step, out_w = 13, lanes = kernels.lanes;
   for (const int64_t channels : {int64_t{1}, lanes, 2 * lanes + 3}) {
-    const int64_t blocks = ceil_div(channels, lanes);
-    const std::vector<T> x = random_values<T>((taps + step) * in_w * channels, 11);
+    const int64_t blocks = ceil_div(channels, lanes), in_rows = taps + (kMostRows - 1) * step;
+    const std::vector<T> x = random_values<T>(in_rows * in_w * channels, 11);
     const std::vector<T> weight = random_values<T>(blocks * taps * taps * lanes, 12);
     const std::vector<T> bias = random_values<T>(channels, 13);
-    std::vector<const T*> rows(taps + step);
+    std::vector<const T*> rows(in_rows);
     std::vector<int64_t> col(taps);
-    for (int64_t t = 0; t < taps + step; ++t) rows[t] = x.data() + t * in_w * channels;
+    for (int64_t t = 0; t < in_rows; ++t) rows[t] = x.data() + t * in_w * channels;
     for (int64_t t = 0; t < taps; ++t) col[t] = t - taps / 2;
-    const auto pair = kernels.row_pair(taps, taps, step);
-    for (const bool two : {false, true}) {
-      if (two && pair == nullptr) continue;
+    for (int64_t count = 1; count <= kMostRows; count *= 2) {
+      const auto kernel = count == 1 ? kernels.row : kernels.rows(taps, taps, step, count);
+      if (kernel == nullptr) continue;
       const int64_t begin = 1, end = out_w - 1;  // outputs 0 and out_w - 1 belong to someone else
-      Guarded<T> y0(out_w * channels), y1(out_w * channels);
-      const DepthwiseRows<T> job{rows.data(), taps,     taps,          col.data(),  step,
-                                 in_w,        channels, weight.data(), bias.data(), {y0.data(), y1.data()},
-                                 begin,       end,      channels,      false,       T(0),
-                                 T(0)};
-      two ? pair(job) : kernels.row(job);
-      for (int64_t i = 0; i < (two ? 2 : 1); ++i) {
-        const Guarded<T>& y = i == 0 ? y0 : y1;
+      std::vector<Guarded<T>> results;
+      for (int64_t i = 0; i < count; ++i) results.emplace_back(out_w * channels);
+      DepthwiseRows<T> job{};
+      job.x = rows.data();
+      job.taps_h = job.taps_w = taps;
+      job.col = col.data();
+      job.in_step = step;
+      job.in_w = in_w;
+      job.channels = job.y_step = channels;
+      job.weight = weight.data();
+      job.bias = bias.data();
+      for (int64_t i = 0; i < count; ++i) job.y[i] = results[i].data();
+      job.begin = begin;
+      job.end = end;
+      job.ahead_x = {x.data(), 3 * in_w * channels};  // what is only asked for changes no result
+      kernel(job);
+      for (int64_t i = 0; i < count; ++i) {
+        const Guarded<T>& y = results[i];
         for (int64_t q = begin; q < end; ++q) {
           for (int64_t c = 0; c < channels; ++c) {
             Expected expected;

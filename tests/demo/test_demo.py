@@ -74,6 +74,12 @@ def test_network_agrees_with_float64(espcn):
         assert np.all(abs(result - oracle(espcn.parameters, padded)) <= bound)
 
 
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (180, 250)])
+def test_every_layer_has_a_kernel(espcn, height, width):
+    layers = [layer for layers in espcn.kernels(height, width).values() for layer in layers]
+    assert sorted(layers) == ["conv1", "conv2", "conv3", "skip"]
+
+
 def test_a_new_skip_is_pillows_bicubic():
     luma = np.random.default_rng(1).random((12, 15), np.float32)
     zeros = {name: np.zeros(shape, np.float32) for name, shape in network.SHAPES.items()}

@@ -13,7 +13,7 @@ import pytest
 import reference
 from cases import Conv
 from convolution_checks import Problem
-from neocog import ops
+from neocog import _core, ops
 
 # Large enough that the work is cut: into tiles, panels of output channels, and partial sums.
 CUT2D = {
@@ -23,6 +23,7 @@ CUT2D = {
     "many_tiles_grouped": Conv((2, 24, 33, 35), (36, 6, 3, 3), padding=1, groups=4),
     "many_tiles_without_padding": Conv((1, 16, 40, 41), (40, 16, 3, 3)),
     "columns_shared_by_threads": Conv((1, 8, 7, 7), (300, 8, 3, 3), padding=1),
+    "weights_exceed_the_cache": Conv((1, 330, 3, 5), (900, 330, 1, 1)),
     "stride_along_rows_only": Conv((2, 6, 15, 14), (12, 1, 3, 3), stride=(2, 1), padding=1, groups=6),
 }
 CUT1D = {
@@ -356,3 +357,18 @@ def test_one_dimension_rejects_what_is_two_dimensional(changes, error, message):
 def test_backward_rejects_by_the_same_rules(changes, error, message):
     with pytest.raises(error, match=message):
         ops.conv2d_backward(**({"grad_y": np.ones(Y, np.float32), "x": X, "weight": W} | changes))
+
+
+@pytest.mark.parametrize(
+    ("channels", "weight", "groups", "kernel"),
+    [
+        (64, (64, 64, 3, 3), 1, "direct, vectors of channels"),
+        (64, (3, 64, 3, 3), 1, "direct, vectors of pixels"),
+        (64, (64, 1, 3, 3), 64, "depthwise"),
+    ],
+)
+def test_the_kernel_has_a_name(channels, weight, groups, kernel):
+    w = np.zeros(weight, np.float32)
+    assert _core.conv_kernel((channels, 56, 56), w, (1, 1), (1, 1, 1, 1), (1, 1), groups) == kernel
+    with pytest.raises(ValueError, match="do not agree"):
+        _core.conv_kernel((channels + 1, 56, 56), w, (1, 1), (1, 1, 1, 1), (1, 1), groups)

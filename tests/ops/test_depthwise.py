@@ -15,11 +15,15 @@ from cases import Depthwise
 from convolution_checks import Problem
 from neocog import ops
 
-# Large enough that rows and columns are cut, and kernels for which two rows of results are made at once.
+# Large enough that rows and columns are cut, and kernels for which several rows of results are made at once.
 CUT = {
-    "two_rows_at_once_3x3": Depthwise((1, 40, 11, 67), (40, 1, 3, 3), padding=1),
-    "two_rows_at_once_5x5": Depthwise((1, 33, 18, 29), (33, 1, 5, 5), padding=2),
-    "two_rows_at_once_7x7": Depthwise((1, 18, 21, 35), (18, 1, 7, 7), padding=3),
+    "rows_at_once_3x3": Depthwise((1, 40, 11, 67), (40, 1, 3, 3), padding=1),
+    "rows_at_once_5x5": Depthwise((1, 33, 18, 29), (33, 1, 5, 5), padding=2),
+    "rows_at_once_7x7": Depthwise((1, 18, 21, 35), (18, 1, 7, 7), padding=3),
+    "rows_at_once_5x5_strided": Depthwise((1, 20, 37, 21), (20, 1, 5, 5), stride=2, padding=2),
+    "rows_at_once_without_padding": Depthwise((1, 16, 15, 9), (16, 1, 3, 3)),
+    "rows_at_once_padding_beyond_the_kernel": Depthwise((1, 17, 9, 6), (17, 1, 3, 3), padding=5),
+    "rows_of_many_bytes": Depthwise((1, 300, 6, 41), (300, 1, 3, 3), padding=1),
     "many_rows_strided": Depthwise((2, 24, 41, 37), (24, 1, 3, 3), stride=2, padding=1),
     "many_rows_multiplier_2": Depthwise((1, 20, 23, 33), (40, 1, 3, 3), padding=1),
     "wide_rows_of_few_channels": Depthwise((1, 3, 5, 700), (3, 1, 3, 3), padding=1),

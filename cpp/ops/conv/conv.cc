@@ -9,10 +9,18 @@
 #include "ops/depthwise/depthwise.h"
 
 namespace neocog {
+
+template <class T>
+ConvKernel conv_kernel(const ConvGeometry& g) {
+  if (is_depthwise(g)) return ConvKernel::kDepthwise;
+  const bool pixels = plane_conv_suits<T>(forward_axis(g.h), forward_axis(g.w), g.out_channels / g.groups);
+  return pixels ? ConvKernel::kPixelVectors : ConvKernel::kChannelVectors;
+}
+
 template <class T>
 void conv_forward(const ConvGeometry& g, Image<const T> x, const T* weight, const Epilogue<T>& epilogue,
                   Image<T> y) {
-  if (is_depthwise(g)) {
+  if (conv_kernel<T>(g) == ConvKernel::kDepthwise) {
     depthwise_forward(g, x, weight, epilogue, y);
     return;
   }
@@ -64,6 +72,7 @@ void conv_backward_bias(Image<const T> dy, T* db) {
 }
 
 #define NEOCOG_INSTANTIATE(T)                                                                      \
+  template ConvKernel conv_kernel<T>(const ConvGeometry&);                                         \
   template void conv_forward<T>(const ConvGeometry&, Image<const T>, const T*, const Epilogue<T>&, \
                                 Image<T>);                                                         \
   template void conv_backward_x<T>(const ConvGeometry&, Image<const T>, const T*, Image<T>);       \

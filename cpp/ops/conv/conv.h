@@ -27,6 +27,11 @@ struct Epilogue {
   T alpha = 0;
 };
 
+// The kernel that conv_forward takes for a geometry; faster methods for some of them have their place here.
+enum class ConvKernel { kChannelVectors, kPixelVectors, kDepthwise };
+template <class T>
+ConvKernel conv_kernel(const ConvGeometry&);
+
 template <class T>
 void conv_forward(const ConvGeometry&, Image<const T> x, const T* weight, const Epilogue<T>&, Image<T> y);
 

@@ -27,7 +27,7 @@ struct PoolBits<double> {
 };
 
 // No index is this far off.
-inline constexpr int64_t kNoPixel = INT64_MIN;
+inline constexpr int64_t kNoPixel = INT64_MIN / 2;  // sums with places in an image do not overflow
 
 // Rows of a strip of columns, side by side in a line: row r starts at line + r * pitch. Short rows fill whole
 // vectors together.

@@ -118,7 +118,9 @@ def _table(result: DemoResult) -> Iterator[str]:
     yield ""
     threads = "1 thread" if result.num_threads == 1 else f"{result.num_threads} threads"
     timed = f"median of {result.repeat} frames of {_size(result.frame_size)}"
-    yield f"neocog: {result.kernel}, {result.isa}, {threads}; {timed}"
+    kernels = "; ".join(f"{kernel} ({', '.join(layers)})" for kernel, layers in result.kernels.items())
+    yield f"neocog: {result.isa}, {threads}; {timed}"
+    yield f"kernels: {kernels}"
     if result.torch is not None:
         same = f"torch {result.torch.version}, same weights, {threads}"
         yield f"{same}: largest difference {result.torch.largest_difference:.1e} (luma from 0 to 1)"

@@ -84,6 +84,23 @@ class Espcn:
         shuffled: NDArray[np.float32] = ops.pixel_shuffle(y, SCALE, data_format="NHWC")
         return shuffled[..., 0]
 
+    def kernels(self, height: int, width: int) -> dict[str, list[str]]:
+        """What computes an image of this size: kernel -> its layers."""
+        from neocog import _core
+
+        sizes = {"skip.weight": (height + 2 * (HALO - SKIP_CROP), width + 2 * (HALO - SKIP_CROP))}
+        size = height + 2 * HALO, width + 2 * HALO
+        for name in ("conv1.weight", "conv2.weight", "conv3.weight"):
+            sizes[name] = size
+            reach = SHAPES[name][-1] - 1
+            size = size[0] - reach, size[1] - reach
+        found: dict[str, list[str]] = {}
+        for name, (h, w) in sizes.items():
+            weight = self.parameters[name]
+            kernel = _core.conv_kernel((weight.shape[1], h, w), weight, (1, 1), (0, 0, 0, 0), (1, 1), 1)
+            found.setdefault(kernel, []).append(name.removesuffix(".weight"))
+        return found
+
 
 def load(file: IO[bytes] | None = None) -> Espcn:
     """The trained network.

@@ -53,7 +53,7 @@ class DemoResult:
         frame_size: (width, height) of the timed luma frame before enlargement.
         seconds: Median seconds per frame: the network on luma.
         repeat: Timed frames.
-        isa, kernel, num_threads: What ran.
+        isa, kernels, num_threads: What ran; kernels by their names, each with its layers.
         torch: The same network on PyTorch; None when it is not installed or not wanted.
         picture: Where the side-by-side picture was written.
         enlarged: Where the given image, enlarged twofold, was written; None without one.
@@ -69,7 +69,7 @@ class DemoResult:
     seconds: float
     repeat: int
     isa: str
-    kernel: str
+    kernels: dict[str, list[str]]
     num_threads: int
     torch: TorchResult | None
     picture: Path
@@ -105,6 +105,8 @@ def run_demo(
     if repeat < 1:
         raise ValueError(f"`repeat` is {repeat}; time at least 1 frame")
     photograph = images.held_out_photograph() if image is None else images.read_photograph(image)
+    import neocog
+    from neocog import _core
     from neocog.demo import picture  # needs Pillow, which is here now
 
     output = _writable(output, image)
@@ -126,7 +128,6 @@ def run_demo(
 
     frame = enlarge.luma(half.crop((0, 0, min(half.width, FRAME), min(half.height, FRAME))))[None]
     seconds, peer = _time(espcn, frame, repeat, use_torch, progress)
-    isa, kernel, num_threads = _what_ran()
     return DemoResult(
         image=photograph.name,
         held_out=image is None,
@@ -137,20 +138,13 @@ def run_demo(
         frame_size=(frame.shape[2], frame.shape[1]),
         seconds=seconds,
         repeat=repeat,
-        isa=isa,
-        kernel=kernel,
-        num_threads=num_threads,
+        isa=_core.active_isa(),
+        kernels=espcn.kernels(*frame.shape[1:]),
+        num_threads=neocog.get_num_threads(),
         torch=peer,
         picture=output,
         enlarged=large,
     )
-
-
-def _what_ran() -> tuple[str, str, int]:
-    import neocog
-    from neocog import _core
-
-    return _core.active_isa(), "direct convolution", neocog.get_num_threads()
 
 
 def _time(

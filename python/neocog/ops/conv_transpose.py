@@ -51,7 +51,7 @@ def conv_transpose2d(
         TypeError: An array is not float32 or float64, or dtypes differ; nothing is converted silently.
         ValueError: Ranks, channel counts, `groups` or paddings disagree, or nothing of the output is left.
     Accuracy: |error| <= (terms + 2) * eps * (|b| + sum |x*w|) per output before the activation, where terms =
-        ceil(R/stride) * ceil(S/stride) * C/groups is all that any output adds up.
+        ceil(R/step) * ceil(S/step) * C/groups, step = stride / gcd(stride, dilation), is all that any output adds up.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, chapter 4.
     """
     return _forward(x, weight, bias, stride, padding, output_padding, groups, dilation, activation, data_format, 2)
