@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 BEGIN, END = "<!-- bench:begin -->\n", "<!-- bench:end -->"
-PEER = "torch"
+PEER, OTHER = "torch", "onnxruntime"
 
 
 def write(record: Path, readme: Path) -> None:
@@ -36,35 +36,48 @@ def lines(record: Mapping[str, Any], name: str) -> Iterator[str]:
         f"{machine['cpu']['model']}, {machine['bench_threads']} threads, {machine['isa']['active']}, float32, batch 8; "
         f"PyTorch {torch}; medians of {record['settings']['rounds']} rounds, each library in its better memory "
         f"layout ([record](bench/records/{name})). Of peak: of the multiply-adds, or of the copy, that this machine "
-        "could do in the same seconds, whichever is more."
+        "could do in the same seconds, whichever is more. Ratios are the other library's time over neocog's: above 1, "
+        "neocog is faster."
     )
     yield ""
-    yield "| | forward, ms | PyTorch | ratio | of peak | backward, ms | PyTorch | ratio |"
-    yield "|---|--:|--:|--:|--:|--:|--:|--:|"
+    runtime = OTHER in machine["peers"]
+    extra = f" {OTHER} | ratio |" if runtime else ""
+    yield f"| | forward, ms | of peak | PyTorch | ratio |{extra} backward, ms | PyTorch | ratio |"
+    yield "|---|" + "--:|" * (7 + 2 * runtime)
     rows: dict[str, dict[str, Any]] = {}
     for row in record["rows"]:
         rows.setdefault(row["name"], {})[row["pass"]] = row
     for title, passes in rows.items():
-        cells = [title, *_cells(passes["forward"]), _of_peak(passes["forward"]), *_cells(passes["backward"])]
+        forward, backward = passes["forward"], passes["backward"]
+        cells = [title, _milliseconds(forward, "neocog"), _of_peak(forward), *_cells(forward, PEER)]
+        cells += _cells(forward, OTHER) if runtime else []
+        cells += [_milliseconds(backward, "neocog"), *_cells(backward, PEER)]
         yield "| " + " | ".join(cells) + " |"
-    means = [
-        statistics.geometric_mean(passes[way]["ratio"][PEER] for passes in rows.values())
-        for way in ("forward", "backward")
-    ]
-    yield f"| geometric mean | | | **{means[0]:.2f}** | | | | **{means[1]:.2f}** |"
+    last = ["geometric mean", "", "", "", _mean(rows, "forward", PEER)]
+    last += ["", _mean(rows, "forward", OTHER)] if runtime else []
+    yield "| " + " | ".join([*last, "", "", _mean(rows, "backward", PEER)]) + " |"
 
 
-def _best(row: Mapping[str, Any], peer: str) -> Mapping[str, Any]:
+def _best(row: Mapping[str, Any], peer: str) -> Mapping[str, Any] | None:
     timed = [c for c in row["contenders"] if c["peer"] == peer and "seconds" in c]
-    best: Mapping[str, Any] = min(timed, key=lambda c: c["seconds"])
-    return best
+    return min(timed, key=lambda c: c["seconds"], default=None)
 
 
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    ours, theirs = (_best(row, peer)["seconds"] for peer in ("neocog", PEER))
-    return [f"{1e3 * ours:.3g}", f"{1e3 * theirs:.3g}", f"{theirs / ours:.2f}"]
+def _milliseconds(row: Mapping[str, Any], peer: str) -> str:
+    best = _best(row, peer)
+    return "-" if best is None else f"{1e3 * best['seconds']:.3g}"
+
+
+def _cells(row: Mapping[str, Any], peer: str) -> list[str]:
+    ratio = row["ratio"].get(peer)
+    return [_milliseconds(row, peer), "-" if ratio is None else f"{ratio:.2f}"]
+
+
+def _mean(rows: Mapping[str, Mapping[str, Any]], way: str, peer: str) -> str:
+    ratios = [r for passes in rows.values() if (r := passes[way]["ratio"].get(peer)) is not None]
+    return f"**{statistics.geometric_mean(ratios):.2f}**"
 
 
 def _of_peak(row: Mapping[str, Any]) -> str:
     ours = _best(row, "neocog")
-    return f"{max(ours.get('of_fma_peak', 0.0), ours['of_copy_bandwidth']):.0%}"
+    return "-" if ours is None else f"{max(ours.get('of_fma_peak', 0.0), ours['of_copy_bandwidth']):.0%}"

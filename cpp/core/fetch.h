@@ -1,5 +1,5 @@
-// Memory asked for before it is needed, in the order of its addresses: caches and memory answer fastest so, and the
-// loads that need it come at distances that no hardware foresees.
+// Memory asked for before it is needed, in the order of its addresses: caches and memory answer fastest so,
+// and the loads that need it come at distances that no hardware foresees.
 #pragma once
 
 #include <cstdint>

@@ -24,7 +24,8 @@ std::atomic<bool> forked{false};
 #endif
 
 #ifdef __SANITIZE_THREAD__
-// ThreadSanitizer does not see libgomp's barriers and would call every result a race: its builds use plain threads.
+// ThreadSanitizer does not see libgomp's barriers and would call every result a race: its builds use plain
+// threads.
 thread_local bool nested = false;
 
 void run_on_plain_threads(int64_t items, int threads, parallel_detail::Body body, void* context) {

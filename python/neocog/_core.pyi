@@ -50,9 +50,7 @@ def conv_forward(
     alpha: float,
     channels_last: bool,
 ) -> _Array: ...
-def conv_kernel(
-    image: _Ints, weight: _Array, stride: _Ints, padding: _Ints, dilation: _Ints, groups: int
-) -> str: ...
+def conv_kernel(image: _Ints, weight: _Array, stride: _Ints, padding: _Ints, dilation: _Ints, groups: int) -> str: ...
 def conv_backward_x(
     dy: _Array,
     weight: _Array,

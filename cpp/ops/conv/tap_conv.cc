@@ -247,7 +247,8 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     }
 
     const auto weights_of = [&](const Phase& phase, int64_t panel) {
-      return packed + g * plan.packed_group + phase.packed_offset + phase.rows * plan.split.begin(panel) * kernels.lanes;
+      return packed + g * plan.packed_group + phase.packed_offset +
+             phase.rows * plan.split.begin(panel) * kernels.lanes;
     };
     const int64_t panel0 = plan.split.panels * chunk / plan.column_chunks;
     const int64_t panel1 = plan.split.panels * (chunk + 1) / plan.column_chunks;
@@ -278,12 +279,11 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
         if (!y.channels_last()) {
           for (int64_t p = 0; p < pixels; ++p) space.out[p] = p * vectors * kernels.lanes;
         }
-        kernels.taps_panel(
-            {a, space.row, phase.tap.data(), pixels, static_cast<int64_t>(phase.tap.size()), phase.run,
-             weights_of(phase, panel), vectors, columns,
-             epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
-             y.channels_last() ? y0 + first : y0, space.out, finish.clamp, T(0), finish.clamp_hi,
-             next_panel(phase, panel)});
+        kernels.taps_panel({a, space.row, phase.tap.data(), pixels, static_cast<int64_t>(phase.tap.size()),
+                            phase.run, weights_of(phase, panel), vectors, columns,
+                            epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
+                            y.channels_last() ? y0 + first : y0, space.out, finish.clamp, T(0),
+                            finish.clamp_hi, next_panel(phase, panel)});
         if (!y.channels_last()) {
           store_strip(space.block, vectors * kernels.lanes, y, n, channel, columns,
                       {row0, i1 - i0, col0, j1 - j0}, h.out_step, w.out_step);
