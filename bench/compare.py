@@ -89,8 +89,9 @@ def compare(
     def progress(done: int) -> None:
         step(f"{row.name}, {pass_}: round {done + 1} of {rounds}", done / rounds)
 
+    # The limits before every contender: one sample in a round can meet a neighbour's worst or best moment.
     limits = probes.calls()
-    samples = interleaved([*limits, *(call for _, call in calls)], rounds, progress)
-    for (outcome, _), times in zip(calls, samples[len(limits) :], strict=True):
-        outcome.samples = times
-    return Comparison(row, pass_, outcomes, probes.reach(samples[: len(limits)]))
+    samples = interleaved([timed for _, call in calls for timed in (*limits, call)], rounds, progress)
+    for index, (outcome, _) in enumerate(calls, 1):
+        outcome.samples = samples.pop(index * len(limits))
+    return Comparison(row, pass_, outcomes, probes.reach(samples))

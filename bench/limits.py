@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -81,6 +82,7 @@ class Probes:
         ]
 
     def reach(self, samples: Sequence[Sequence[float]]) -> Reach:
-        """`samples`: seconds of each of the calls."""
-        fma, copy = (statistics.median(times) for times in samples)
+        """`samples`: seconds of the calls, in their order, as often as they were made."""
+        count = len(self.calls())
+        fma, copy = (statistics.median(chain.from_iterable(samples[i::count])) for i in range(count))
         return Reach(self._operations / fma, 2 * self._to.nbytes / copy)
