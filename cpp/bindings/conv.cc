@@ -6,30 +6,33 @@
 namespace neocog::bindings {
 namespace {
 
-py::array conv_forward(const py::array& x, const py::array& weight, const MaybeArray& bias,
-                       const MaybeArray& residual, const Pair& stride, const Padding& padding,
-                       const Pair& dilation, int64_t groups, int activation, double alpha,
-                       bool channels_last) {
-  return with_dtype(x, [&](auto zero) -> py::array {
+py::object conv_forward(const ArrayRef& x, const ArrayRef& weight, const MaybeArray& bias,
+                        const MaybeArray& residual, const Pair& stride, const Padding& padding,
+                        const Pair& dilation, int64_t groups, int activation, double alpha,
+                        const MaybeLast& channels_last_or_none) {
+  return with_dtype(x, [&](auto zero) -> py::object {
     using T = decltype(zero);
+    const bool channels_last = channels_last_of(channels_last_or_none, x, weight);
     const Image<const T> in = image_view<T>(x, channels_last);
-    const ConvGeometry g = geometry(in.n, in.c, in.h, in.w, weight, {stride, dilation, padding, groups});
+    const ConvGeometry g =
+        geometry(in.n, in.c, in.h, in.w, weight_sizes(weight), {stride, dilation, padding, groups});
+    require(g.h.out() > 0 && g.w.out() > 0, "the kernel exceeds the padded image");
     const T* w = dense<T>(weight, weight.size());
-    py::array_t<T> y = new_image<T>(g.batch, g.out_channels, g.h.out(), g.w.out(), channels_last);
-    const Epilogue<T> e = epilogue<T>(bias, residual, activation, alpha, y, g.out_channels, channels_last);
-    const Image<T> out = mutable_image<T>(y, channels_last);
+    NewImage<T> y = new_image<T>(x, g.batch, g.out_channels, g.h.out(), g.w.out(), channels_last);
+    const Epilogue<T> e = epilogue<T>(bias, residual, activation, alpha, y.image);
+    const Image<T> out = y.image;
     const py::gil_scoped_release nogil;
     neocog::conv_forward<T>(g, in, w, e, out);
-    return y;
+    return std::move(y.object);
   });
 }
 
 // The method that conv_forward takes for images of this size (channels, height, width), for people to read.
-std::string conv_kernel(const std::array<int64_t, 3>& image, const py::array& weight, const Pair& stride,
+std::string conv_kernel(const std::array<int64_t, 3>& image, const ArrayRef& weight, const Pair& stride,
                         const Padding& padding, const Pair& dilation, int64_t groups) {
   return with_dtype(weight, [&](auto zero) -> std::string {
-    switch (neocog::conv_kernel<decltype(zero)>(
-        geometry(1, image[0], image[1], image[2], weight, {stride, dilation, padding, groups}))) {
+    switch (neocog::conv_kernel<decltype(zero)>(geometry(
+        1, image[0], image[1], image[2], weight_sizes(weight), {stride, dilation, padding, groups}))) {
       case ConvKernel::kDepthwise: return "depthwise";
       case ConvKernel::kPixelVectors: return "direct, vectors of pixels";
       default: return "direct, vectors of channels";
@@ -37,53 +40,53 @@ std::string conv_kernel(const std::array<int64_t, 3>& image, const py::array& we
   });
 }
 
-py::array conv_backward_x(const py::array& dy, const py::array& weight, const Pair& in_size,
-                          const Pair& stride, const Padding& padding, const Pair& dilation, int64_t groups,
-                          bool channels_last) {
-  return with_dtype(dy, [&](auto zero) -> py::array {
+py::object conv_backward_x(const ArrayRef& dy, const ArrayRef& weight, const Pair& in_size,
+                           const Pair& stride, const Padding& padding, const Pair& dilation, int64_t groups,
+                           bool channels_last) {
+  return with_dtype(dy, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Image<const T> grad = image_view<T>(dy, channels_last);
-    require(weight.ndim() == 4, "`weight` must have four axes");
-    const int64_t channels = checked_product({weight.shape(1), groups});
-    const ConvGeometry g =
-        geometry(grad.n, channels, in_size[0], in_size[1], weight, {stride, dilation, padding, groups});
+    const int64_t channels = checked_product({weight_sizes(weight)[1], groups});
+    const ConvGeometry g = geometry(grad.n, channels, in_size[0], in_size[1], weight_sizes(weight),
+                                    {stride, dilation, padding, groups});
     require(g.out_channels == grad.c && g.h.out() == grad.h && g.w.out() == grad.w,
             "sizes of x and dy do not agree");
     const T* w = dense<T>(weight, weight.size());
-    py::array_t<T> dx = new_image<T>(g.batch, channels, in_size[0], in_size[1], channels_last);
-    const Image<T> out = mutable_image<T>(dx, channels_last);
+    NewImage<T> dx = new_image<T>(dy, g.batch, channels, in_size[0], in_size[1], channels_last);
+    const Image<T> out = dx.image;
     const py::gil_scoped_release nogil;
     neocog::conv_backward_x<T>(g, grad, w, out);
-    return dx;
+    return std::move(dx.object);
   });
 }
 
-py::array conv_backward_weight(const py::array& x, const py::array& dy, const Pair& kernel,
-                               const Pair& stride, const Padding& padding, const Pair& dilation,
-                               int64_t groups, bool channels_last) {
-  return with_dtype(x, [&](auto zero) -> py::array {
+py::object conv_backward_weight(const ArrayRef& x, const ArrayRef& dy, const Pair& kernel, const Pair& stride,
+                                const Padding& padding, const Pair& dilation, int64_t groups,
+                                bool channels_last) {
+  return with_dtype(x, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Image<const T> in = image_view<T>(x, channels_last), grad = image_view<T>(dy, channels_last);
     require(groups > 0 && in.c % groups == 0, "channels and `groups` do not agree");
-    py::array_t<T> dw = new_dense<T>({grad.c, in.c / groups, kernel[0], kernel[1]});
-    const ConvGeometry g = geometry(in.n, in.c, in.h, in.w, dw, {stride, dilation, padding, groups});
+    const std::array<int64_t, 4> sizes = {grad.c, in.c / groups, kernel[0], kernel[1]};
+    const ConvGeometry g = geometry(in.n, in.c, in.h, in.w, sizes, {stride, dilation, padding, groups});
+    checked_product({sizes[0], sizes[1], sizes[2], sizes[3]});
+    NewArray<T> dw = x.ndim() == 3 ? new_dense_like<T>(x, {sizes[0], sizes[1], sizes[3]})
+                                   : new_dense_like<T>(x, {sizes[0], sizes[1], sizes[2], sizes[3]});
     require(grad.n == in.n && g.h.out() == grad.h && g.w.out() == grad.w, "sizes of x and dy do not agree");
-    T* const out = dw.mutable_data();
     const py::gil_scoped_release nogil;
-    neocog::conv_backward_weight<T>(g, in, grad, out);
-    return dw;
+    neocog::conv_backward_weight<T>(g, in, grad, dw.data);
+    return std::move(dw.object);
   });
 }
 
-py::array conv_backward_bias(const py::array& dy, bool channels_last) {
-  return with_dtype(dy, [&](auto zero) -> py::array {
+py::object conv_backward_bias(const ArrayRef& dy, bool channels_last) {
+  return with_dtype(dy, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Image<const T> grad = image_view<T>(dy, channels_last);
-    py::array_t<T> db = new_dense<T>({grad.c});
-    T* const out = db.mutable_data();
+    NewArray<T> db = new_dense_like<T>(dy, {grad.c});
     const py::gil_scoped_release nogil;
-    neocog::conv_backward_bias<T>(grad, out);
-    return db;
+    neocog::conv_backward_bias<T>(grad, db.data);
+    return std::move(db.object);
   });
 }
 

@@ -16,35 +16,52 @@ struct ConvArguments {
   int64_t groups;
 };
 
-inline ConvGeometry geometry(int64_t n, int64_t channels, int64_t h, int64_t w, const py::array& weight,
+// (O, C/groups, R, S); an array may lack R, in one dimension.
+using WeightSizes = std::array<int64_t, 4>;
+
+inline WeightSizes weight_sizes(const ArrayRef& weight) {
+  require(weight.ndim() == 3 || weight.ndim() == 4, "`weight` must have three or four axes");
+  const bool planar = weight.ndim() == 4;
+  return {weight.shape(0), weight.shape(1), planar ? weight.shape(2) : 1, weight.shape(planar ? 3 : 2)};
+}
+
+inline ConvGeometry geometry(int64_t n, int64_t channels, int64_t h, int64_t w, const WeightSizes& weight,
                              const ConvArguments& a) {
-  require(weight.ndim() == 4, "`weight` must have four axes");
-  require(a.groups > 0 && channels % a.groups == 0 && weight.shape(0) % a.groups == 0 &&
-              weight.shape(1) == channels / a.groups,
+  require(a.groups > 0 && channels % a.groups == 0 && weight[0] % a.groups == 0 &&
+              weight[1] == channels / a.groups,
           "channels and `groups` do not agree");
-  const WindowAxis axis_h =
-      window_axis(h, weight.shape(2), a.stride[0], a.dilation[0], a.padding[0], a.padding[1]);
-  const WindowAxis axis_w =
-      window_axis(w, weight.shape(3), a.stride[1], a.dilation[1], a.padding[2], a.padding[3]);
+  const WindowAxis axis_h = window_axis(h, weight[2], a.stride[0], a.dilation[0], a.padding[0], a.padding[1]);
+  const WindowAxis axis_w = window_axis(w, weight[3], a.stride[1], a.dilation[1], a.padding[2], a.padding[3]);
   // Kernels copy parts of the padded image: it must be small enough to be counted.
   const auto padded = [](const WindowAxis& axis) {
     return axis.in + std::abs(axis.pad_lo) + std::abs(axis.pad_hi) + axis.dilation * (axis.kernel - 1) + 1;
   };
   checked_product({std::max<int64_t>(1, channels), padded(axis_h), padded(axis_w)});
-  checked_product({weight.shape(0), std::max<int64_t>(1, channels), axis_h.kernel, axis_w.kernel});
-  return {n, channels, weight.shape(0), a.groups, axis_h, axis_w};
+  checked_product({weight[0], std::max<int64_t>(1, channels), axis_h.kernel, axis_w.kernel});
+  return {n, channels, weight[0], a.groups, axis_h, axis_w};
+}
+
+// Whether channels come last; where the caller does not say, as torch decides it from x and the weight.
+using MaybeLast = std::optional<bool>;
+
+inline bool channels_last_of(const MaybeLast& channels_last, const ArrayRef& x, const ArrayRef& weight) {
+  if (channels_last) return *channels_last;
+  const MemoryLayout layout = memory_layout(x), of_weight = memory_layout(weight);
+  require(layout == MemoryLayout::kFirst || layout == MemoryLayout::kLast, "`x` must be dense");
+  return layout == MemoryLayout::kLast || of_weight == MemoryLayout::kLast;
 }
 
 template <class T>
 Epilogue<T> epilogue(const MaybeArray& bias, const MaybeArray& residual, int activation, double alpha,
-                     const py::array_t<T>& y, int64_t channels, bool channels_last) {
+                     const Image<T>& y) {
   require(0 <= activation && activation <= static_cast<int>(Activation::kHardswish), "unknown activation");
-  Epilogue<T> e{dense<T>(bias, channels), nullptr, static_cast<Activation>(activation),
+  Epilogue<T> e{dense_or_null<T>(bias, y.c), nullptr, static_cast<Activation>(activation),
                 static_cast<T>(alpha)};
   if (residual) {
-    e.residual = image_view<T>(*residual, channels_last).data;
-    require(std::equal(residual->shape(), residual->shape() + 4, y.shape()),
+    const Image<const T> image = image_view<T>(*residual, y.channels_last());
+    require(image.n == y.n && image.c == y.c && image.h == y.h && image.w == y.w,
             "`residual` must have the shape of y");
+    e.residual = image.data;
   }
   return e;
 }

@@ -6,21 +6,21 @@ namespace neocog::bindings {
 namespace {
 
 // As conv_forward with one group per channel of x; convolutions of that shape come here from conv.h too.
-py::array depthwise_forward(const py::array& x, const py::array& weight, const MaybeArray& bias,
-                            const Pair& stride, const Padding& padding, const Pair& dilation, int activation,
-                            double alpha, bool channels_last) {
-  return with_dtype(x, [&](auto zero) -> py::array {
+py::object depthwise_forward(const ArrayRef& x, const ArrayRef& weight, const MaybeArray& bias,
+                             const Pair& stride, const Padding& padding, const Pair& dilation, int activation,
+                             double alpha, bool channels_last) {
+  return with_dtype(x, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Image<const T> in = image_view<T>(x, channels_last);
-    const ConvGeometry g = geometry(in.n, in.c, in.h, in.w, weight, {stride, dilation, padding, in.c});
+    const ConvGeometry g =
+        geometry(in.n, in.c, in.h, in.w, weight_sizes(weight), {stride, dilation, padding, in.c});
     const T* w = dense<T>(weight, weight.size());
-    py::array_t<T> y = new_image<T>(g.batch, g.out_channels, g.h.out(), g.w.out(), channels_last);
-    const Epilogue<T> e =
-        epilogue<T>(bias, std::nullopt, activation, alpha, y, g.out_channels, channels_last);
-    const Image<T> out = mutable_image<T>(y, channels_last);
+    NewImage<T> y = new_image<T>(x, g.batch, g.out_channels, g.h.out(), g.w.out(), channels_last);
+    const Epilogue<T> e = epilogue<T>(bias, std::nullopt, activation, alpha, y.image);
+    const Image<T> out = y.image;
     const py::gil_scoped_release nogil;
     neocog::depthwise_forward<T>(g, in, w, e, out);
-    return y;
+    return std::move(y.object);
   });
 }
 

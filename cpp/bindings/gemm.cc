@@ -11,7 +11,7 @@ py::array linear_forward(const py::array& x, const py::array& weight, const Mayb
     require(x.ndim() == 2 && weight.ndim() == 2 && x.shape(1) == weight.shape(1),
             "x and `weight` do not conform");
     const int64_t rows = x.shape(0), in = x.shape(1), out = weight.shape(0);
-    const T *px = dense<T>(x, rows * in), *pw = dense<T>(weight, out * in), *pb = dense<T>(bias, out);
+    const T *px = dense<T>(x, rows * in), *pw = dense<T>(weight, out * in), *pb = dense_or_null<T>(bias, out);
     py::array_t<T> y = new_dense<T>({rows, out});
     T* const out_data = y.mutable_data();
     const py::gil_scoped_release nogil;

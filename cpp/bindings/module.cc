@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings/array_ref.h"
 #include "core/isa.h"
 #include "core/parallel.h"
 
@@ -51,6 +52,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("available_isas", &available_isas);
   m.def("active_isa", [] { return std::string(isa_name(active_isa())); });
   m.def("set_isa", &set_isa, py::arg("name"));
+  m.def(
+      "memory_layout", [](const ArrayRef& images) { return static_cast<int>(memory_layout(images)); },
+      py::arg("images"));
   m.def("get_num_threads", &get_num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("threads"));
   bind_batch_norm(m);

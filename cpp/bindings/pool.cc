@@ -59,111 +59,106 @@ Pair spatial(const Image<T>& image) {
   return {image.h, image.w};
 }
 
-py::object max_forward(const py::array& x, const Axes& axes, bool return_indices, bool channels_last) {
+py::object max_forward(const ArrayRef& x, const Axes& axes, bool return_indices, bool channels_last) {
   return with_dtype(x, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Image<const T> in = image_view<T>(x, channels_last);
     require(!return_indices || sizeof(T) == 8 || in.h * in.w <= INT32_MAX,
             "`x` has too many pixels for float32 indices; convert it with x.astype(np.float64)");
-    py::array_t<T> y = new_image<T>(in.n, in.c, axes[0].out, axes[1].out, channels_last);
-    py::array_t<int64_t> index;
-    int64_t* indices = nullptr;
-    if (return_indices) {
-      index = new_image<int64_t>(in.n, in.c, axes[0].out, axes[1].out, channels_last);
-      indices = index.mutable_data();
-    }
-    if (y.size() > 0) {
-      const Image<T> out = mutable_image<T>(y, channels_last);
+    NewImage<T> y = new_image<T>(x, in.n, in.c, axes[0].out, axes[1].out, channels_last);
+    NewImage<int64_t> index{};
+    if (return_indices) index = new_image<int64_t>(x, in.n, in.c, axes[0].out, axes[1].out, channels_last);
+    if (y.image.size() > 0) {
       const py::gil_scoped_release nogil;
-      neocog::max_pool_forward<T>(geometry(axes), in, out, indices);
+      neocog::max_pool_forward<T>(geometry(axes), in, y.image, index.image.data);
     }
-    if (return_indices) return py::make_tuple(y, index);
-    return y;
+    if (return_indices) return py::make_tuple(std::move(y.object), std::move(index.object));
+    return std::move(y.object);
   });
 }
 
-py::array avg_forward(const py::array& x, const Axes& axes, bool count_padding, const Divisor& divisor,
-                      bool channels_last) {
-  require(!divisor || *divisor != 0, "the divisor must not be 0");
-  return with_dtype(x, [&](auto zero) -> py::array {
-    using T = decltype(zero);
-    const Image<const T> in = image_view<T>(x, channels_last);
-    py::array_t<T> y = new_image<T>(in.n, in.c, axes[0].out, axes[1].out, channels_last);
-    if (y.size() == 0) return y;
-    const Image<T> out = mutable_image<T>(y, channels_last);
-    const py::gil_scoped_release nogil;
-    neocog::avg_pool_forward<T>(geometry(axes, count_padding, divisor), in, out);
-    return y;
-  });
-}
-
-py::array avg_backward(const py::array& dy, const Axes& axes, bool count_padding, const Divisor& divisor,
+py::object avg_forward(const ArrayRef& x, const Axes& axes, bool count_padding, const Divisor& divisor,
                        bool channels_last) {
   require(!divisor || *divisor != 0, "the divisor must not be 0");
-  return with_dtype(dy, [&](auto zero) -> py::array {
+  return with_dtype(x, [&](auto zero) -> py::object {
+    using T = decltype(zero);
+    const Image<const T> in = image_view<T>(x, channels_last);
+    NewImage<T> y = new_image<T>(x, in.n, in.c, axes[0].out, axes[1].out, channels_last);
+    if (y.image.size() == 0) return std::move(y.object);
+    const Image<T> out = y.image;
+    const py::gil_scoped_release nogil;
+    neocog::avg_pool_forward<T>(geometry(axes, count_padding, divisor), in, out);
+    return std::move(y.object);
+  });
+}
+
+py::object avg_backward(const ArrayRef& dy, const Axes& axes, bool count_padding, const Divisor& divisor,
+                        bool channels_last) {
+  require(!divisor || *divisor != 0, "the divisor must not be 0");
+  return with_dtype(dy, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Image<const T> grad = image_view<T>(dy, channels_last);
     require(grad.h == axes[0].out && grad.w == axes[1].out, "sizes of x and dy do not agree");
-    py::array_t<T> dx = new_image<T>(grad.n, grad.c, axes[0].window.in, axes[1].window.in, channels_last);
-    if (dx.size() == 0) return dx;
-    const Image<T> out = mutable_image<T>(dx, channels_last);
+    NewImage<T> dx = new_image<T>(dy, grad.n, grad.c, axes[0].window.in, axes[1].window.in, channels_last);
+    if (dx.image.size() == 0) return std::move(dx.object);
+    const Image<T> out = dx.image;
     const py::gil_scoped_release nogil;
     neocog::avg_pool_backward<T>(geometry(axes, count_padding, divisor), grad, out);
-    return dx;
+    return std::move(dx.object);
   });
 }
 
-Pair image_size(const py::array& array) {
+Pair image_size(const ArrayRef& array) {
   require(array.ndim() == 4, "an image array must have four axes");
   return {array.shape(2), array.shape(3)};
 }
 
-py::object max_pool_forward(const py::array& x, const Pair& out, const Pair& kernel, const Pair& stride,
+py::object max_pool_forward(const ArrayRef& x, const Pair& out, const Pair& kernel, const Pair& stride,
                             const Padding& padding, const Pair& dilation, bool return_indices,
                             bool channels_last) {
   const Axes axes = sliding(image_size(x), out, kernel, stride, padding, dilation);
   return max_forward(x, axes, return_indices, channels_last);
 }
 
-py::object adaptive_max_pool_forward(const py::array& x, const Pair& out, bool return_indices,
+py::object adaptive_max_pool_forward(const ArrayRef& x, const Pair& out, bool return_indices,
                                      bool channels_last) {
   return max_forward(x, adaptive(image_size(x), out), return_indices, channels_last);
 }
 
-py::array avg_pool_forward(const py::array& x, const Pair& out, const Pair& kernel, const Pair& stride,
-                           const Padding& padding, bool count_padding, const Divisor& divisor,
-                           bool channels_last) {
+py::object avg_pool_forward(const ArrayRef& x, const Pair& out, const Pair& kernel, const Pair& stride,
+                            const Padding& padding, bool count_padding, const Divisor& divisor,
+                            bool channels_last) {
   const Axes axes = sliding(image_size(x), out, kernel, stride, padding, {1, 1});
   return avg_forward(x, axes, count_padding, divisor, channels_last);
 }
 
-py::array adaptive_avg_pool_forward(const py::array& x, const Pair& out, bool channels_last) {
+py::object adaptive_avg_pool_forward(const ArrayRef& x, const Pair& out, bool channels_last) {
   return avg_forward(x, adaptive(image_size(x), out), false, std::nullopt, channels_last);
 }
 
-py::array avg_pool_backward(const py::array& dy, const Pair& in_size, const Pair& kernel, const Pair& stride,
-                            const Padding& padding, bool count_padding, const Divisor& divisor,
-                            bool channels_last) {
+py::object avg_pool_backward(const ArrayRef& dy, const Pair& in_size, const Pair& kernel, const Pair& stride,
+                             const Padding& padding, bool count_padding, const Divisor& divisor,
+                             bool channels_last) {
   const Axes axes = sliding(in_size, image_size(dy), kernel, stride, padding, {1, 1});
   return avg_backward(dy, axes, count_padding, divisor, channels_last);
 }
 
-py::array adaptive_avg_pool_backward(const py::array& dy, const Pair& in_size, bool channels_last) {
+py::object adaptive_avg_pool_backward(const ArrayRef& dy, const Pair& in_size, bool channels_last) {
   return avg_backward(dy, adaptive(in_size, image_size(dy)), false, std::nullopt, channels_last);
 }
 
 // f(values, index, result) for a result of `size`, where f says which index is wrong.
 template <class F>
-py::array by_index(const py::array& values, const py::array& indices, const Pair& size, const Pair& plane,
-                   bool channels_last, const F& f) {
+py::object by_index(const ArrayRef& values, const ArrayRef& indices, const Pair& size, const Pair& plane,
+                    bool channels_last, const F& f) {
   require(indices.ndim() == 4, "an image array must have four axes");
-  return with_dtype(values, [&](auto zero) -> py::array {
+  return with_dtype(values, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Image<const T> in = image_view<T>(values, channels_last);
     const Image<const int64_t> index = image_view<int64_t>(indices, channels_last);
     require(index.n == in.n && index.c == in.c, "batches or channels of the arrays differ");
-    py::array_t<T> result = new_image<T>(in.n, in.c, size[0], size[1], channels_last);
-    const Image<T> out = mutable_image<T>(result, channels_last);
+    NewImage<T> result = new_image<T>(values, in.n, in.c, size[0], size[1], channels_last);
+    const Image<T> out = result.image;
     int64_t wrong;
     {
       const py::gil_scoped_release nogil;
@@ -175,12 +170,12 @@ py::array by_index(const py::array& values, const py::array& indices, const Pair
                             " pixels has the indices 0 to " + std::to_string(plane[0] * plane[1] - 1) +
                             "; take them from max pooling of an image of this size.");
     }
-    return result;
+    return std::move(result.object);
   });
 }
 
-py::array max_pool_backward(const py::array& dy, const py::array& indices, const Pair& in_size,
-                            bool channels_last) {
+py::object max_pool_backward(const ArrayRef& dy, const ArrayRef& indices, const Pair& in_size,
+                             bool channels_last) {
   checked_product({in_size[0], in_size[1]});
   return by_index(dy, indices, in_size, in_size, channels_last,
                   [](const auto& grad, const auto& index, const auto& dx) {
@@ -189,8 +184,8 @@ py::array max_pool_backward(const py::array& dy, const py::array& indices, const
                   });
 }
 
-py::array max_unpool_forward(const py::array& x, const py::array& indices, const Pair& out,
-                             bool channels_last) {
+py::object max_unpool_forward(const ArrayRef& x, const ArrayRef& indices, const Pair& out,
+                              bool channels_last) {
   checked_product({out[0], out[1]});
   return by_index(x, indices, out, out, channels_last, [](const auto& in, const auto& index, const auto& y) {
     require(in.h == index.h && in.w == index.w, "sizes of x and indices differ");
@@ -198,7 +193,7 @@ py::array max_unpool_forward(const py::array& x, const py::array& indices, const
   });
 }
 
-py::array max_unpool_backward(const py::array& dy, const py::array& indices, bool channels_last) {
+py::object max_unpool_backward(const ArrayRef& dy, const ArrayRef& indices, bool channels_last) {
   const Pair size = image_size(indices), plane = image_size(dy);
   return by_index(dy, indices, size, plane, channels_last,
                   [](const auto& grad, const auto& index, const auto& dx) {

@@ -15,9 +15,9 @@ ResampleAxis resample_axis(int64_t in, int64_t out, double scale) {
   return {in, out, scale};
 }
 
-ResampleGeometry geometry(const py::array& array, const Pair& in, const Pair& out, const Scale& scale,
+ResampleGeometry geometry(const ArrayRef& array, const Pair& in, const Pair& out, const Scale& scale,
                           int mode, bool align_corners, bool planar) {
-  require(array.ndim() == 4, "an image array must have four axes");
+  require(array.ndim() == 3 || array.ndim() == 4, "an image array must have three or four axes");
   require(0 <= mode && mode <= static_cast<int>(ResampleMode::kLinear), "unknown mode");
   require(planar || (in[0] == 1 && out[0] == 1), "signals have height 1");
   return {array.shape(0),
@@ -29,31 +29,31 @@ ResampleGeometry geometry(const py::array& array, const Pair& in, const Pair& ou
           planar};
 }
 
-py::array resample_forward(const py::array& x, const Pair& out_size, const Scale& scale, int mode,
-                           bool align_corners, bool planar, bool channels_last) {
-  return with_dtype(x, [&](auto zero) -> py::array {
+py::object resample_forward(const ArrayRef& x, const Pair& out_size, const Scale& scale, int mode,
+                            bool align_corners, bool planar, bool channels_last) {
+  return with_dtype(x, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Image<const T> in = image_view<T>(x, channels_last);
     const ResampleGeometry g = geometry(x, {in.h, in.w}, out_size, scale, mode, align_corners, planar);
-    py::array_t<T> y = new_image<T>(in.n, in.c, out_size[0], out_size[1], channels_last);
-    const Image<T> out = mutable_image<T>(y, channels_last);
+    NewImage<T> y = new_image<T>(x, in.n, in.c, out_size[0], out_size[1], channels_last);
+    const Image<T> out = y.image;
     const py::gil_scoped_release nogil;
     neocog::resample_forward<T>(g, in, out);
-    return y;
+    return std::move(y.object);
   });
 }
 
-py::array resample_backward(const py::array& dy, const Pair& in_size, const Scale& scale, int mode,
-                            bool align_corners, bool planar, bool channels_last) {
-  return with_dtype(dy, [&](auto zero) -> py::array {
+py::object resample_backward(const ArrayRef& dy, const Pair& in_size, const Scale& scale, int mode,
+                             bool align_corners, bool planar, bool channels_last) {
+  return with_dtype(dy, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Image<const T> grad = image_view<T>(dy, channels_last);
     const ResampleGeometry g = geometry(dy, in_size, {grad.h, grad.w}, scale, mode, align_corners, planar);
-    py::array_t<T> dx = new_image<T>(grad.n, grad.c, in_size[0], in_size[1], channels_last);
-    const Image<T> out = mutable_image<T>(dx, channels_last);
+    NewImage<T> dx = new_image<T>(dy, grad.n, grad.c, in_size[0], in_size[1], channels_last);
+    const Image<T> out = dx.image;
     const py::gil_scoped_release nogil;
     neocog::resample_backward<T>(g, grad, out);
-    return dx;
+    return std::move(dx.object);
   });
 }
 

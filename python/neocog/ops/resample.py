@@ -14,8 +14,8 @@ from neocog._checks import integer, one_of
 __all__ = ["interpolate", "interpolate_backward"]
 
 # Codes of `ResampleMode` in cpp/ops/resample/axis.h.
-_CODES = {"nearest": 0, "nearest-exact": 1, "linear": 2, "bilinear": 2}
-MODES = tuple(_CODES)
+CODES = {"nearest": 0, "nearest-exact": 1, "linear": 2, "bilinear": 2}
+MODES = tuple(CODES)
 
 _LARGEST = 2**31 - 1  # the kernels' indices within a row are 32 bits long
 
@@ -91,7 +91,7 @@ def interpolate(
         inputs.array,
         _pair(out_size, 1),
         _pair(scales, 0.0),
-        _CODES[mode],
+        CODES[mode],
         bool(align_corners),
         spatial == 2,
         inputs.channels_last,
@@ -145,7 +145,7 @@ def interpolate_backward(
         grads.array,
         _pair(in_size, 1),
         _pair(scales, 0.0),
-        _CODES[mode],
+        CODES[mode],
         bool(align_corners),
         spatial == 2,
         grads.channels_last,
@@ -155,7 +155,7 @@ def interpolate_backward(
 
 def _check_mode(mode: str, align_corners: bool, recompute: bool | None, size: Any) -> None:
     one_of("mode", mode, MODES)
-    if align_corners and _CODES[mode] != _CODES["linear"]:
+    if align_corners and CODES[mode] != CODES["linear"]:
         raise ValueError(f"`align_corners` is {align_corners!r}, but mode {mode!r} has none; leave it out.")
     if recompute and size is not None:
         raise ValueError(
