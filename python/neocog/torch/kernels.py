@@ -78,6 +78,7 @@ def convolution_backward(
     output_mask: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """aten::convolution_backward in one or two dimensions."""
+    weight_last = weight.dim() == 4 and _layout(weight) % 2 == 1
     x, weight, last = _convolution_images(x, weight)
     if grad_y.dtype is not x.dtype:
         raise Unsupported(f"dtypes {_name(grad_y.dtype)} and {_name(x.dtype)} together")
@@ -99,7 +100,7 @@ def convolution_backward(
             source, sink = (grad_y, x) if transposed else (x, grad_y)
             grad_weight = _core.conv_backward_weight(source, sink, kernel, steps, pads, gaps, groups, last)
             if last:
-                grad_weight = _channels_last_weight(grad_weight)
+                grad_weight = _channels_last_weight(grad_weight, weight_last)
         if output_mask[2]:
             grad_bias = _core.conv_backward_bias(grad_y, last)
     except ValueError as error:
@@ -171,7 +172,12 @@ def native_batch_norm_backward(
 
 
 def max_pool2d_with_indices(
-    x: Tensor, kernel_size: Ints, stride: Ints = (), padding: Ints = 0, dilation: Ints = 1, ceil_mode: bool = False
+    x: Tensor,
+    kernel_size: Ints,
+    stride: Ints = (),
+    padding: Ints = (0,),
+    dilation: Ints = (1,),
+    ceil_mode: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """aten::max_pool2d_with_indices."""
     x, last, batched = _pooled(x)
@@ -222,14 +228,14 @@ def avg_pool2d(
     x: Tensor,
     kernel_size: Ints,
     stride: Ints = (),
-    padding: Ints = 0,
+    padding: Ints = (0,),
     ceil_mode: bool = False,
     count_include_pad: bool = True,
     divisor_override: int | None = None,
 ) -> Tensor:
     """aten::avg_pool2d."""
     x, last, batched = _pooled(x)
-    w = _windows(x, kernel_size, stride, padding, 1, ceil_mode)
+    w = _windows(x, kernel_size, stride, padding, (1,), ceil_mode)
     if divisor_override == 0:
         raise Unsupported("divisor 0")
     y: Tensor = _core.avg_pool_forward(
@@ -250,7 +256,7 @@ def avg_pool2d_backward(
 ) -> Tensor:
     """aten::avg_pool2d_backward."""
     x, grad_y, last, batched = _pooled_with_grad(x, grad_y)
-    w = _windows(x, kernel_size, stride, padding, 1, ceil_mode)
+    w = _windows(x, kernel_size, stride, padding, (1,), ceil_mode)
     if divisor_override == 0 or tuple(grad_y.shape[2:]) != w.out:
         raise Unsupported("a divisor or a gradient that torch refuses")
     grad_x: Tensor = _core.avg_pool_backward(
@@ -385,10 +391,10 @@ def _convolution_images(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, bool
     return x, weight, last
 
 
-def _channels_last_weight(grad: Tensor) -> Tensor:
-    """As torch gives it: float32 with the full strides of the format even where others hold too."""
+def _channels_last_weight(grad: Tensor, like_weight: bool) -> Tensor:
+    """As torch gives it: float32, or like the weight, with the format's strides even where others hold too."""
     grad = grad.contiguous(memory_format=torch.channels_last)
-    if grad.dtype is torch.float32:
+    if like_weight or grad.dtype is torch.float32:
         _, channels, height, width = grad.shape
         grad = grad.as_strided(grad.shape, (channels * height * width, 1, width * channels, channels))
     return grad

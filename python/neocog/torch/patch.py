@@ -98,15 +98,17 @@ def enable() -> None:
             for name, function in OPERATORS.items():
                 if name not in _overrides:
                     _overrides[name] = _Override(name, function)
-            library = torch.library.Library("aten", "IMPL")
+            library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
             try:
                 with warnings.catch_warnings():
                     # torch says once in a process that a kernel is overridden: that is what was asked for.
                     warnings.filterwarnings("ignore", "(?s).*previously registered kernel", UserWarning)
                     for name, override in _overrides.items():
-                        library.impl(name, override, "CPU", allow_override=True)
+                        library.impl(  # type: ignore[no-untyped-call]
+                            name, override, "CPU", allow_override=True
+                        )
             except BaseException:
-                library._destroy()
+                library._destroy()  # type: ignore[no-untyped-call]
                 raise
             _library = library
         _depth += 1
@@ -124,7 +126,7 @@ def disable() -> None:
             raise RuntimeError("neocog.torch is not enabled; call enable() first, or use `with patch():`.")
         _depth -= 1
         if _depth == 0 and _library is not None:
-            _library._destroy()
+            _library._destroy()  # type: ignore[no-untyped-call]
             _library = None
 
 
