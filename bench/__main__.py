@@ -43,9 +43,12 @@ def _parser() -> argparse.ArgumentParser:
         const="-",
         help="write everything as JSON; - or nothing replaces the table by it",
     )
-    ops = subparsers.add_parser("ops", parents=[common], help="single operators, forward and backward")
-    ops.add_argument("--rows", type=_pattern, default=_pattern(""), metavar="REGEX", help="only rows whose name has it")
-    ops.add_argument("--repeat", type=_positive, default=9, metavar="N", help="rounds (default: 9)")
+    rows = argparse.ArgumentParser(add_help=False)
+    rows.add_argument(
+        "--rows", type=_pattern, default=_pattern(""), metavar="REGEX", help="only rows whose name has it"
+    )
+    rows.add_argument("--repeat", type=_positive, default=9, metavar="N", help="rounds (default: 9)")
+    ops = subparsers.add_parser("ops", parents=[common, rows], help="single operators, forward and backward")
     ops.add_argument("--pass", dest="pass_", choices=(*PASSES, "both"), default="both")
     ops.add_argument(
         "--peers",
@@ -55,6 +58,8 @@ def _parser() -> argparse.ArgumentParser:
         help=f"of {', '.join(everyone.PEERS)} (default: all that are installed); empty for none",
     )
     ops.set_defaults(run=run_ops)
+    train = subparsers.add_parser("train", parents=[common, rows], help="training steps of whole networks; needs torch")
+    train.set_defaults(run=run_train)
     limits = subparsers.add_parser("limits", parents=[common], help="the machine's FMA peak and memory bandwidth")
     limits.set_defaults(run=run_limits)
     table = subparsers.add_parser("readme", help="put a stored record of `ops` into the README's table")
@@ -86,10 +91,8 @@ def run_limits(args: argparse.Namespace) -> int:
 def run_ops(args: argparse.Namespace) -> int:
     import neocog
 
-    rows = [row for row in bench.ops.ROWS if args.rows.search(row.name)]
+    rows = _chosen(bench.ops.ROWS, args.rows)
     if not rows:
-        names = "\n  ".join(row.name for row in bench.ops.ROWS)
-        print(f"--rows {args.rows.pattern!r} matches none of\n  {names}", file=sys.stderr)
         return 2
     threads = args.threads or neocog.get_num_threads()
     peers, absent = everyone.find(args.peers)
@@ -107,6 +110,37 @@ def run_ops(args: argparse.Namespace) -> int:
     for line in wrong:
         print(line, file=sys.stderr)
     return 1 if wrong else 0
+
+
+def run_train(args: argparse.Namespace) -> int:
+    import neocog
+
+    if reason := everyone.Torch.missing():
+        print(f"torch: {reason}; `train` needs it", file=sys.stderr)
+        return 2
+    from bench import networks, train
+
+    rows = _chosen(networks.ROWS, args.rows)
+    if not rows:
+        return 2
+    threads = args.threads or neocog.get_num_threads()
+    limits, comparisons = train.measure(rows, train.CONTENDERS, threads, args.repeat)
+    machine = describe([everyone.Neocog(), everyone.Torch()], threads)
+    lines = [*report.machine_text(machine), *report.limits_text(limits), "", *train.table(comparisons, limits)]
+    _deliver(args.json, lines, train.as_json(machine, limits, {"rounds": args.repeat}, comparisons))
+    wrong = train.failures(comparisons)
+    for line in (*train.skipped(comparisons), *wrong):
+        print(line, file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _chosen(rows: Sequence[Any], pattern: re.Pattern[str]) -> list[Any]:
+    """The rows whose name has the pattern; where there are none, stderr lists all."""
+    chosen = [row for row in rows if pattern.search(row.name)]
+    if not chosen:
+        names = "\n  ".join(row.name for row in rows)
+        print(f"--rows {pattern.pattern!r} matches none of\n  {names}", file=sys.stderr)
+    return chosen
 
 
 def measure(

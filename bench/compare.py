@@ -91,7 +91,7 @@ def compare(
 
     # The limits before every contender: one sample in a round can meet a neighbour's worst or best moment.
     limits = probes.calls()
-    samples = interleaved([timed for _, call in calls for timed in (*limits, call)], rounds, progress)
+    samples = interleaved([timed for _, call in calls for timed in (*limits, call)] or limits, rounds, progress)
     for index, (outcome, _) in enumerate(calls, 1):
         outcome.samples = samples.pop(index * len(limits))
     return Comparison(row, pass_, outcomes, probes.reach(samples))

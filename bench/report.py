@@ -48,11 +48,11 @@ def table(comparisons: Sequence[Comparison]) -> Iterator[str]:
     if rivals:
         lines.append(["geometric mean", *[""] * (6 + len(contenders))])
         for peer in rivals:
-            lines[-1] += [_ratio(mean(comparisons, peer, last)) for last in (*layouts[peer], None)]
-    yield from _aligned(groups, lines)
+            lines[-1] += [ratio_text(mean(comparisons, peer, last)) for last in (*layouts[peer], None)]
+    yield from aligned(groups, lines)
     for peer in rivals:
         if (worst := worst_row(comparisons, peer)) is not None:
-            yield f"worst against {peer}: {worst.row.name}, {_ratio(worst.ratio(peer))}"
+            yield f"worst against {peer}: {worst.row.name}, {ratio_text(worst.ratio(peer))}"
 
 
 def failures(comparisons: Sequence[Comparison]) -> list[str]:
@@ -150,7 +150,7 @@ def _cells(c: Comparison, contenders: Sequence[tuple[str, bool]], layouts: dict[
     flops, size, best = c.row.flops(c.pass_), c.row.bytes(c.pass_), c.best("neocog")
     cells = [c.row.name, f"{flops / GIGA:.2f}" if flops else "-", f"{size / MEGA:.1f}"]
     outcomes = {(o.peer, o.channels_last): o for o in c.outcomes}
-    cells += [_milliseconds(outcomes.get(key)) for key in contenders]
+    cells += [milliseconds(outcomes.get(key)) for key in contenders]
     if best is None:
         cells += ["-"] * 4
     else:
@@ -158,11 +158,11 @@ def _cells(c: Comparison, contenders: Sequence[tuple[str, bool]], layouts: dict[
         cells += [f"{speed / GIGA:.0f}", f"{speed / c.reach.fma_peak:.0%}"] if flops else ["-", "-"]
         cells += [f"{traffic / GIGA:.1f}", f"{traffic / c.reach.copy_bandwidth:.0%}"]
     for peer, lasts in layouts.items():
-        cells += [_ratio(c.ratio(peer, last)) for last in (*lasts, None)]
+        cells += [ratio_text(c.ratio(peer, last)) for last in (*lasts, None)]
     return cells
 
 
-def _milliseconds(outcome: Outcome | None) -> str:
+def milliseconds(outcome: Outcome | None) -> str:
     if outcome is None:
         return "-"
     if outcome.failure is not None:
@@ -171,11 +171,11 @@ def _milliseconds(outcome: Outcome | None) -> str:
     return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 
 
-def _ratio(value: float | None) -> str:
+def ratio_text(value: float | None) -> str:
     return "-" if value is None else f"{value:.2f}"
 
 
-def _aligned(groups: Sequence[tuple[str, Sequence[str]]], lines: Sequence[Sequence[str]]) -> Iterator[str]:
+def aligned(groups: Sequence[tuple[str, Sequence[str]]], lines: Sequence[Sequence[str]]) -> Iterator[str]:
     """Columns of numbers under their names, and these under the titles of their groups."""
     names = [name for _, columns in groups for name in columns]
     widths = [max(len(line[i]) for line in (names, *lines)) for i in range(len(names))]

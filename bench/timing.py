@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from time import perf_counter
 from typing import Any
 
@@ -13,15 +14,23 @@ LEAST_SAMPLE = 2e-3
 
 
 def interleaved(
-    calls: Sequence[Callable[[], Any]], rounds: int, progress: Callable[[int], None] = lambda done: None
+    calls: Sequence[Callable[[], Any]],
+    rounds: int,
+    progress: Callable[[int], None] = lambda done: None,
+    sessions: Sequence[Callable[[], AbstractContextManager[Any]]] | None = None,
 ) -> list[list[float]]:
     """Seconds per call, `rounds` samples of each.
 
     Every sample follows an untimed one of the same call: it starts with its own code and data in the caches,
     and the threads of the library before have gone to sleep. Every other round goes backwards, so that nobody
-    always follows the same neighbour.
+    always follows the same neighbour. `sessions`, one per call, are open while it runs: to open and to close
+    one is not timed.
     """
-    loops = [_loops(call) for call in calls]
+    opened = sessions or [nullcontext] * len(calls)
+    loops = []
+    for call, session in zip(calls, opened, strict=True):
+        with session():
+            loops.append(_loops(call))
     samples: list[list[float]] = [[] for _ in calls]
     collecting = gc.isenabled()
     gc.collect()
@@ -31,8 +40,9 @@ def interleaved(
             progress(done)
             order = range(len(calls))
             for i in order if done % 2 == 0 else reversed(order):
-                _sample(calls[i], loops[i])
-                samples[i].append(_sample(calls[i], loops[i]))
+                with opened[i]():
+                    _sample(calls[i], loops[i])
+                    samples[i].append(_sample(calls[i], loops[i]))
     finally:
         if collecting:
             gc.enable()

@@ -47,7 +47,7 @@ class WaveformNet(nn.Module):
 def m3(*, num_classes: int = 10, in_channels: int = 1) -> WaveformNet:
     """M3: waveforms (N, in_channels, L) -> logits (N, num_classes).
 
-    221,194 parameters, 0.557 G multiply-adds for 32,000 samples; one output sees 172. L >= 68.
+    221,194 parameters, 0.557 G multiply-adds for 32,000 samples; one output sees 172. L >= 64.
 
     Source: Dai et al., arXiv:1610.00087, table 1.
     """

@@ -118,7 +118,7 @@ class ResNet(nn.Module):
 def resnet18(*, num_classes: int = 1000, in_channels: int = 3) -> ResNet:
     """ResNet-18, made for 224x224: images (N, in_channels, H, W) -> logits (N, num_classes).
 
-    11,689,512 parameters, 1.81 G multiply-adds at 224x224; any size of at least 32x32 works.
+    11,689,512 parameters, 1.81 G multiply-adds at 224x224; any size works.
 
     Source: He et al., arXiv:1512.03385, table 1.
     """
@@ -128,7 +128,7 @@ def resnet18(*, num_classes: int = 1000, in_channels: int = 3) -> ResNet:
 def resnet50(*, num_classes: int = 1000, in_channels: int = 3) -> ResNet:
     """ResNet-50 v1.5, made for 224x224: images (N, in_channels, H, W) -> logits (N, num_classes).
 
-    25,557,032 parameters, 4.09 G multiply-adds at 224x224; any size of at least 32x32 works.
+    25,557,032 parameters, 4.09 G multiply-adds at 224x224; any size works.
 
     Source: He et al., arXiv:1512.03385, table 1; the stride lies on the 3x3 convolution, not on the 1x1 before it.
     """

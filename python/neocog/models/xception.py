@@ -107,8 +107,8 @@ class Xception(nn.Module):
 def xception(*, num_classes: int = 1000, in_channels: int = 3) -> Xception:
     """Xception, made for 299x299: images (N, in_channels, H, W) in [-1, 1] -> logits (N, num_classes).
 
-    22,855,952 parameters (and 54,528 running statistics), 8.36 G multiply-adds at 299x299; any size of at least 71x71
-    works as in Keras, smaller ones down to 7x7 too.
+    22,855,952 parameters (and 54,528 running statistics), 8.36 G multiply-adds at 299x299; any size of at least 7x7
+    works.
 
     Source: Chollet, arXiv:1610.02357, figure 5.
     """

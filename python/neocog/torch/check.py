@@ -209,7 +209,7 @@ class _Given(torch.autograd.Function):
         return given.tensors["output", name].to(y.dtype, copy=True)
 
     @staticmethod
-    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, grad_y: Tensor) -> tuple[Tensor, None, None, None]:
         ctx.tape.tensors[ctx.key] = grad_y
         return ctx.given.tensors[ctx.key].to(grad_y.dtype), None, None, None
 
@@ -240,7 +240,8 @@ def _run(model: nn.Module, arguments: tuple[Any, ...], gradients: bool, seed: in
         if given is not None:
             return _Given.apply(y, name, given, tape)  # type: ignore[no-untyped-call]
         if y.requires_grad:
-            y.register_hook(lambda grad: tape.tensors.update({("gradient", name): grad}))
+            hook = lambda grad: tape.tensors.update({("gradient", name): grad})  # noqa: E731
+            y.register_hook(hook)  # type: ignore[no-untyped-call]
         return y
 
     with contextlib.ExitStack() as stack:
@@ -258,7 +259,9 @@ def _run(model: nn.Module, arguments: tuple[Any, ...], gradients: bool, seed: in
             return tape
         generator = torch.Generator().manual_seed(seed)
         weights = [torch.randn(y.shape, generator=generator).to(y.dtype) for y in outputs]
-        wanted = [(name, "parameter", p) for name, p in model.named_parameters() if p.requires_grad]
+        wanted: list[tuple[str, str, Tensor]] = [
+            (name, "parameter", p) for name, p in model.named_parameters() if p.requires_grad
+        ]
         wanted += [(f"input {i}", "input", x) for i, x in enumerate(own) if isinstance(x, Tensor) and x.requires_grad]
         grads = torch.autograd.grad(outputs, [tensor for _, _, tensor in wanted], weights, allow_unused=True)
     for (name, kind, _), grad in zip(wanted, grads, strict=True):

@@ -1,0 +1,241 @@
+"""torch.ops.neocog.conv_bn_act_training and conv_bn_act_inference: convolution, batch norm and activation in one.
+
+Both keep x, what the convolution gives (training only) and the statistics; the normalised image and the mask of the
+activation are computed again in the backward pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from neocog._activations import activation_code
+from neocog.torch.library.batch_norm import (
+    batch_norm_backward,
+    batch_norm_inference,
+    check_batch_norm,
+    contiguous_all,
+    fixed_statistics_gradients,
+    statistics_gradient,
+)
+from neocog.torch.library.conv import conv, conv_backward, conv_fake, conv_geometry, conv_kernel
+from neocog.torch.library.images import Ints, core, dense
+from neocog.torch.library.registration import Gradients, define
+
+_aten: Any = torch.ops.aten
+# Gradients of z, from those of activation(z) and z; torch differentiates them again.
+_BACKWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "relu": lambda grad, z: _aten.threshold_backward(grad, z, 0),
+    "relu6": lambda grad, z: _aten.hardtanh_backward(grad, z, 0, 6),
+    "leaky_relu": lambda grad, z: _aten.leaky_relu_backward(grad, z, 0.01, False),
+    "elu": lambda grad, z: _aten.elu_backward(grad, 1, 1, 1, False, z),
+    "gelu": lambda grad, z: _aten.gelu_backward(grad, z, approximate="none"),
+    "gelu_tanh": lambda grad, z: _aten.gelu_backward(grad, z, approximate="tanh"),
+    "silu": lambda grad, z: _silu_backward(grad, z),
+    "sigmoid": lambda grad, z: _aten.sigmoid_backward(grad, z.sigmoid()),
+    "tanh": lambda grad, z: _aten.tanh_backward(grad, z.tanh()),
+    "hardswish": lambda grad, z: _aten.hardswish_backward(grad, z),
+}
+
+
+def _silu_backward(grad: Tensor, z: Tensor) -> Tensor:
+    if not torch.is_grad_enabled():
+        return _aten.silu_backward(grad, z)  # type: ignore[no-any-return]
+    s = z.sigmoid()  # aten's operator has no derivative of its own
+    return grad * s * (1 + z * (1 - s))
+
+
+def _through_activation(grad: Tensor, activation: str | None, z: Callable[[], Tensor]) -> Tensor:
+    return grad if activation is None else _BACKWARD[activation](grad, z())
+
+
+def _training(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    bn_weight: Tensor | None,
+    bn_bias: Tensor | None,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+    eps: float,
+    activation: str | None,
+) -> Any:
+    code, alpha = activation_code(activation)
+    middle = conv_kernel(x, weight, bias, stride, padding, dilation, groups)
+    check_batch_norm(middle, counted=True, bn_weight=bn_weight, bn_bias=bn_bias)
+    _, last = dense(middle)
+    y, mean, var = core.batch_norm_training(middle, *contiguous_all(bn_weight, bn_bias), eps, code, alpha, last)
+    return y, middle, mean, var
+
+
+def _training_fake(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    bn_weight: Tensor | None,
+    bn_bias: Tensor | None,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+    _: float,
+    activation: str | None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    activation_code(activation)
+    middle = conv_fake(x, weight, bias, stride, padding, dilation, groups)
+    check_batch_norm(middle, counted=True, bn_weight=bn_weight, bn_bias=bn_bias)
+    channels = weight.shape[0]
+    return torch.empty_like(middle), middle, x.new_empty(channels), x.new_empty(channels)
+
+
+def _save_training(ctx: Any, arguments: tuple[Any, ...], result: Any) -> None:
+    x, weight, _, bn_weight, bn_bias, *ctx.rest, ctx.eps, ctx.activation = arguments
+    ctx.save_for_backward(x, weight, bn_weight, bn_bias, *result[1:])
+
+
+def _training_gradients(
+    ctx: Any,
+    needed: Any,
+    grad_y: Tensor | None,
+    grad_middle: Tensor | None,
+    grad_mean: Tensor | None,
+    grad_var: Tensor | None,
+) -> Gradients:
+    x, weight, bn_weight, bn_bias, middle, mean, var = ctx.saved_tensors
+    grad_bn_weight = grad_bn_bias = None
+    of_middle = grad_middle
+    if grad_y is not None:
+        grad_z = _through_activation(
+            grad_y,
+            ctx.activation,
+            lambda: batch_norm_inference(middle, mean, var, bn_weight, bn_bias, ctx.eps),
+        )
+        mask = [True, needed[3], needed[4]]
+        through, grad_bn_weight, grad_bn_bias = batch_norm_backward(
+            grad_z, middle, mean, var, bn_weight, ctx.eps, True, mask
+        )
+        del grad_z
+        of_middle = through if of_middle is None else of_middle + through
+    if grad_mean is not None or grad_var is not None:
+        through = statistics_gradient(middle, mean, grad_mean, grad_var)
+        of_middle = through if of_middle is None else of_middle + through
+    if of_middle is None:
+        return ()
+    grads = conv_backward(of_middle, x, weight, *ctx.rest, list(needed[:3]))
+    return [
+        grad if wanted else None
+        for grad, wanted in zip((*grads, grad_bn_weight, grad_bn_bias), needed[:5], strict=True)
+    ]
+
+
+def _inference(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    mean: Tensor,
+    var: Tensor,
+    bn_weight: Tensor | None,
+    bn_bias: Tensor | None,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+    eps: float,
+    activation: str | None,
+) -> Any:
+    code, alpha = activation_code(activation)
+    steps, pads, gaps, _ = conv_geometry(x, weight, bias, stride, padding, dilation, groups)
+    _check_statistics(x, weight, mean, var, bn_weight, bn_bias)
+    scale = (var + eps).rsqrt_()
+    if bn_weight is not None:
+        scale.mul_(bn_weight)
+    shift = mean.neg() if bias is None else bias - mean
+    shift.mul_(scale)
+    if bn_bias is not None:
+        shift.add_(bn_bias)
+    x, last = dense(x, weight)
+    folded = (weight * scale.view(-1, *(1,) * (weight.dim() - 1))).contiguous()
+    return core.conv_forward(x, folded, shift, None, steps, pads, gaps, groups, code, alpha, last)
+
+
+def _check_statistics(
+    x: Tensor, weight: Tensor, mean: Tensor, var: Tensor, bn_weight: Tensor | None, bn_bias: Tensor | None
+) -> None:
+    # What the convolution gives has the channels of the kernels.
+    like = weight.detach().transpose(0, 1)
+    check_batch_norm(like, counted=False, mean=mean, var=var, bn_weight=bn_weight, bn_bias=bn_bias)
+
+
+def _inference_fake(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    mean: Tensor,
+    var: Tensor,
+    bn_weight: Tensor | None,
+    bn_bias: Tensor | None,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    groups: int,
+    _: float,
+    activation: str | None,
+) -> Tensor:
+    activation_code(activation)
+    y = conv_fake(x, weight, bias, stride, padding, dilation, groups)
+    _check_statistics(x, weight, mean, var, bn_weight, bn_bias)
+    return y
+
+
+def _save_inference(ctx: Any, arguments: tuple[Any, ...], _: Any) -> None:
+    *tensors, stride, padding, dilation, groups, ctx.eps, ctx.activation = arguments
+    ctx.rest = (stride, padding, dilation, groups)
+    ctx.save_for_backward(*tensors)
+
+
+def _inference_gradients(ctx: Any, needed: Any, grad_y: Tensor | None) -> Gradients:
+    if grad_y is None:
+        return ()
+    x, weight, bias, mean, var, bn_weight, bn_bias = ctx.saved_tensors
+    middle = conv(x, weight, bias, *ctx.rest)
+    grad_z = _through_activation(
+        grad_y,
+        ctx.activation,
+        lambda: batch_norm_inference(middle, mean, var, bn_weight, bn_bias, ctx.eps),
+    )
+    of_mean, of_var = needed[3:5]
+    mask = [True, needed[5] or of_var, needed[6] or of_mean]
+    of_middle, grad_bn_weight, grad_bn_bias = batch_norm_backward(
+        grad_z, middle, mean, var, bn_weight, ctx.eps, False, mask
+    )
+    del grad_z
+    grads = conv_backward(of_middle, x, weight, *ctx.rest, list(needed[:3]))
+    grad_mean, grad_var = fixed_statistics_gradients(grad_bn_weight, grad_bn_bias, var, bn_weight, ctx.eps, needed[3:5])
+    found = (*grads, grad_mean, grad_var, grad_bn_weight, grad_bn_bias)
+    return [grad if wanted else None for grad, wanted in zip(found, needed[:7], strict=True)]
+
+
+conv_bn_act_training = define(
+    "conv_bn_act_training(Tensor x, Tensor weight, Tensor? bias, Tensor? bn_weight, Tensor? bn_bias, int[] stride, "
+    "int[] padding, int[] dilation, int groups, float eps, str? activation) "
+    "-> (Tensor y, Tensor middle, Tensor mean, Tensor var)",
+    _training,
+    _training_fake,
+    save=_save_training,
+    backward=_training_gradients,
+    folds=lambda *_: (),
+)
+conv_bn_act_inference = define(
+    "conv_bn_act_inference(Tensor x, Tensor weight, Tensor? bias, Tensor mean, Tensor var, Tensor? bn_weight, "
+    "Tensor? bn_bias, int[] stride, int[] padding, int[] dilation, int groups, float eps, str? activation) -> Tensor",
+    _inference,
+    _inference_fake,
+    save=_save_inference,
+    backward=_inference_gradients,
+    folds=lambda *_: (0,),
+)
