@@ -22,7 +22,7 @@ using namespace pybind11::literals;
 // Read from a tuple or a list at once: the general conversion costs as much as a small kernel.
 struct Pair : std::array<int64_t, 2> {};
 struct Padding : std::array<int64_t, 4> {
-};                                 // height lo, hi, width lo, hi; from two values: the same at both ends
+};  // height lo, hi, width lo, hi; from two values: the same at both ends
 using Mask = std::array<bool, 3>;  // which gradients are wanted
 using MaybeArray = std::optional<ArrayRef>;
 
@@ -173,6 +173,17 @@ const T* dense(const ArrayRef& array, int64_t size) {
 template <class T>
 const T* dense_or_null(const MaybeArray& array, int64_t size) {
   return array ? dense<T>(*array, size) : nullptr;
+}
+
+// Whether channels come last; where the caller does not say, as torch reads it from the strides.
+using MaybeLast = std::optional<bool>;
+
+inline bool channels_last_of(const MaybeLast& channels_last, const ArrayRef& x) {
+  if (channels_last) return *channels_last;
+  const MemoryLayout layout = memory_layout(x);
+  require(layout == MemoryLayout::kFirst || layout == MemoryLayout::kLast, "`x` must be dense");
+  require(x.size() > 0, "`x` must not be empty");
+  return layout == MemoryLayout::kLast;
 }
 
 // Calls f(T{}) with T the dtype of `array`.

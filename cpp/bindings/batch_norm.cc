@@ -16,10 +16,12 @@ BatchNormGeometry geometry(const Image<const T>& x) {
 }
 
 py::object inference(const ArrayRef& x, const ArrayRef& mean, const ArrayRef& var, const MaybeArray& weight,
-                     const MaybeArray& bias, double eps, int activation, double alpha, bool channels_last) {
+                     const MaybeArray& bias, double eps, int activation, double alpha,
+                     const MaybeLast& maybe_last) {
   require(0 <= activation && activation <= static_cast<int>(Activation::kHardswish), "unknown activation");
   return with_dtype(x, [&](auto zero) -> py::object {
     using T = decltype(zero);
+    const bool channels_last = channels_last_of(maybe_last, x);
     const Image<const T> in = image_view<T>(x, channels_last);
     const T *const m = dense<T>(mean, in.c), *const v = dense<T>(var, in.c);
     const T *const w = dense_or_null<T>(weight, in.c), *const b = dense_or_null<T>(bias, in.c);

@@ -41,14 +41,10 @@ inline ConvGeometry geometry(int64_t n, int64_t channels, int64_t h, int64_t w, 
   return {n, channels, weight[0], a.groups, axis_h, axis_w};
 }
 
-// Whether channels come last; where the caller does not say, as torch decides it from x and the weight.
-using MaybeLast = std::optional<bool>;
-
+// Where the caller does not say whether channels come last: as torch decides it from x and the weight.
 inline bool channels_last_of(const MaybeLast& channels_last, const ArrayRef& x, const ArrayRef& weight) {
-  if (channels_last) return *channels_last;
-  const MemoryLayout layout = memory_layout(x), of_weight = memory_layout(weight);
-  require(layout == MemoryLayout::kFirst || layout == MemoryLayout::kLast, "`x` must be dense");
-  return layout == MemoryLayout::kLast || of_weight == MemoryLayout::kLast;
+  return channels_last_of(channels_last, x) ||
+         (!channels_last && memory_layout(weight) == MemoryLayout::kLast);
 }
 
 template <class T>

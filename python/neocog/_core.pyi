@@ -195,7 +195,7 @@ def batch_norm_inference(
     eps: float,
     activation: int,
     alpha: float,
-    channels_last: bool,
+    channels_last: bool | None,
 ) -> _Array: ...
 def batch_norm_training(
     x: _Array,

@@ -109,9 +109,9 @@ def compare_convolution(op: Any, sample: Any, ours: Any, ours_grads: Any, grad_y
         return [y.detach(), *grads]
 
     eps = torch.finfo(torch.float32).eps
-    whats = ["the result", *(f"gradient {i}" for i in range(len(ours_grads)))]
+    names = ["the result", *(f"gradient {i}" for i in range(len(ours_grads)))]
     runs = zip(run(lambda t: t), run(torch.abs), run(torch.ones_like), strict=True)
-    for what, y, (exact, size, terms) in zip(whats, [ours, *ours_grads], runs, strict=True):
+    for what, y, (exact, size, terms) in zip(names, [ours, *ours_grads], runs, strict=True):
         assert y.dtype == np.float32, f"{what} is {y.dtype}"
         assert y.shape == tuple(exact.shape), f"{what} has shape {y.shape}, torch {tuple(exact.shape)}"
         excess = (torch.from_numpy(np.array(y)).double() - exact).abs() - (terms + 2) * eps * size

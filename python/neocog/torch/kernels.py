@@ -119,6 +119,12 @@ def native_batch_norm(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """aten::native_batch_norm; updates the running statistics in training."""
+    if not training and running_mean is not None and running_var is not None:
+        try:  # what is dense and right takes this way; what is not has time for the other
+            y = _core.batch_norm_inference(x, running_mean, running_var, weight, bias, eps, 0, 0.0, None)
+            return y, x.new_empty(0), x.new_empty(0)
+        except ValueError:
+            pass
     _check_dtypes(x, weight, bias, running_mean, running_var)
     x, last = _values(x)
     try:
