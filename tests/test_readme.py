@@ -50,6 +50,17 @@ def test_the_example_runs(text):
     assert found["grad_weight"].shape == found["weight"].shape
 
 
+def test_the_example_with_pytorch_runs(text, capsys):
+    pytest.importorskip("torch")
+    import neocog.torch
+
+    neocog.torch.stats(reset=True)
+    exec(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[1], {})
+    printed = capsys.readouterr().out
+    assert "'convolution': {'neocog': 1, 'torch': {}}" in printed
+    assert "tensors are right" in printed
+
+
 def test_the_table_lists_every_operator(listed):
     assert listed == {name for name in public_functions() if not name.endswith("_backward")}
 

@@ -34,6 +34,7 @@ std::string conv_kernel(const std::array<int64_t, 3>& image, const ArrayRef& wei
     switch (neocog::conv_kernel<decltype(zero)>(geometry(
         1, image[0], image[1], image[2], weight_sizes(weight), {stride, dilation, padding, groups}))) {
       case ConvKernel::kDepthwise: return "depthwise";
+      case ConvKernel::kFewPixels: return "direct, few pixels";
       case ConvKernel::kPixelVectors: return "direct, vectors of pixels";
       default: return "direct, vectors of channels";
     }

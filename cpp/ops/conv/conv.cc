@@ -5,6 +5,7 @@
 
 #include "core/parallel.h"
 #include "ops/conv/conv_axis.h"
+#include "ops/conv/few_pixels.h"
 #include "ops/conv_transpose/conv_transpose.h"
 #include "ops/depthwise/depthwise.h"
 
@@ -13,6 +14,7 @@ namespace neocog {
 template <class T>
 ConvKernel conv_kernel(const ConvGeometry& g) {
   if (is_depthwise(g)) return ConvKernel::kDepthwise;
+  if (few_pixels_suit(g)) return ConvKernel::kFewPixels;
   const bool pixels = plane_conv_suits<T>(forward_axis(g.h), forward_axis(g.w), g.out_channels / g.groups);
   return pixels ? ConvKernel::kPixelVectors : ConvKernel::kChannelVectors;
 }
@@ -20,12 +22,13 @@ ConvKernel conv_kernel(const ConvGeometry& g) {
 template <class T>
 void conv_forward(const ConvGeometry& g, Image<const T> x, const T* weight, const Epilogue<T>& epilogue,
                   Image<T> y) {
-  if (conv_kernel<T>(g) == ConvKernel::kDepthwise) {
-    depthwise_forward(g, x, weight, epilogue, y);
-    return;
+  switch (conv_kernel<T>(g)) {
+    case ConvKernel::kDepthwise: depthwise_forward(g, x, weight, epilogue, y); break;
+    case ConvKernel::kFewPixels: few_pixels_conv(g, x, weight, epilogue, y); break;
+    default:  // tap_conv chooses between vectors of channels and of pixels, also for transposed convolution
+      tap_conv(forward_axis(g.h), forward_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,
+               WeightRole::kForward, epilogue, y);
   }
-  tap_conv(forward_axis(g.h), forward_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,
-           WeightRole::kForward, epilogue, y);
 }
 
 template <class T>

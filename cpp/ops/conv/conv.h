@@ -28,7 +28,7 @@ struct Epilogue {
 };
 
 // The kernel that conv_forward takes for a geometry; faster methods for some of them have their place here.
-enum class ConvKernel { kChannelVectors, kPixelVectors, kDepthwise };
+enum class ConvKernel { kChannelVectors, kPixelVectors, kFewPixels, kDepthwise };
 template <class T>
 ConvKernel conv_kernel(const ConvGeometry&);
 
