@@ -25,7 +25,7 @@ CUT2D = {
     "columns_shared_by_threads": Conv((1, 8, 7, 7), (300, 8, 3, 3), padding=1),
     "weights_exceed_the_cache": Conv((1, 330, 3, 5), (900, 330, 1, 1)),
     "few_pixels": Conv((2, 20, 3, 5), (70, 10, 3, 3), stride=2, padding=1, groups=2),
-    "few_pixels_with_odd_ends": Conv((3, 7, 2, 2), (35, 7, 2, 3), padding=1, dilation=2),
+    "few_pixels_with_odd_ends": Conv((3, 7, 2, 2), (35, 7, 2, 2), padding=1, dilation=2),
     "one_pixel_wide_channels": Conv((1, 300, 1, 1), (65, 300, 1, 1)),
     "stride_along_rows_only": Conv((2, 6, 15, 14), (12, 1, 3, 3), stride=(2, 1), padding=1, groups=6),
 }
@@ -380,4 +380,4 @@ def test_the_kernel_has_a_name(channels, weight, groups, kernel):
 def test_a_small_image_has_a_kernel_of_its_own():
     w = np.zeros((64, 64, 3, 3), np.float32)
     assert _core.conv_kernel((64, 4, 4), w, (1, 1), (1, 1, 1, 1), (1, 1), 1) == "direct, few pixels"
-    assert _core.conv_kernel((64, 5, 4), w, (1, 1), (1, 1, 1, 1), (1, 1), 1) != "direct, few pixels"
+    assert _core.conv_kernel((64, 6, 6), w, (1, 1), (1, 1, 1, 1), (1, 1), 1) != "direct, few pixels"
