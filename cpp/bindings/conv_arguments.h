@@ -43,6 +43,7 @@ inline ConvGeometry geometry(int64_t n, int64_t channels, int64_t h, int64_t w, 
 
 // Where the caller does not say whether channels come last: as torch decides it from x and the weight.
 inline bool channels_last_of(const MaybeLast& channels_last, const ArrayRef& x, const ArrayRef& weight) {
+  require(x.ndim() == weight.ndim(), "x and `weight` must have as many axes");
   return channels_last_of(channels_last, x) ||
          (!channels_last && memory_layout(weight) == MemoryLayout::kLast);
 }

@@ -10,6 +10,7 @@ from neocog import _core
 # Optional packages by the names they are installed under, with the extra that asks for each.
 OPTIONAL = {
     "torch": "torch",
+    "keras": "keras",
     "onnx": "onnx",
     "onnxruntime": None,
     "pillow": "demo",

@@ -159,6 +159,9 @@ def test_what_goes_to_torch_is_counted_by_reason_and_said_once(caplog):
         lambda: F.conv2d(torch.zeros(1, 3, 4, 4), torch.zeros(2, 3, 3, 3), stride=0),
         lambda: F.conv2d(torch.zeros(1, 3, 4, 4), torch.zeros(2, 3, 3, 3), torch.zeros(3)),
         lambda: F.conv2d(torch.zeros(1, 3, 4, 4), torch.zeros(2, 3, 3, 3, dtype=torch.float64)),
+        lambda: torch.convolution(
+            torch.zeros(1, 3, 4), torch.zeros(2, 3, 1, 3), None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1
+        ),
         lambda: F.conv_transpose2d(torch.zeros(1, 3, 4, 4), torch.zeros(3, 2, 3, 3), output_padding=3),
         lambda: F.max_pool2d(torch.zeros(1, 3, 4, 4), 2, padding=2),
         lambda: F.max_pool2d(torch.zeros(1, 3, 4, 4), 5),

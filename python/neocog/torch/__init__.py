@@ -1,4 +1,4 @@
-"""PyTorch on neocog's kernels: `patch()` for unmodified models. Needs the `torch` extra."""
+"""PyTorch on neocog's kernels: `patch()` for unmodified models, `torch.ops.neocog`. Needs the `torch` extra."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ if not hasattr(_torch.library, "get_kernel") or not hasattr(_torch.Tensor, "__dl
         f"neocog.torch needs a newer PyTorch than {_torch.__version__}; install it with pip install 'neocog[torch]'."
     )
 
+from neocog.torch import library as library
 from neocog.torch.patch import disable as disable
 from neocog.torch.patch import enable as enable
 from neocog.torch.patch import is_enabled as is_enabled
