@@ -54,6 +54,7 @@ def test_the_configuration_agrees_with_the_process():
     assert config["threads"]["count"] == neocog.get_num_threads()
     assert config["packages"].keys() == {
         "torch",
+        "keras",
         "onnx",
         "onnxruntime",
         "pillow",
