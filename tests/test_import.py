@@ -69,7 +69,7 @@ import json, re, numpy as np
 {second}
 from neocog import ops
 x, weight = np.ones((4, 16, 30, 30), np.float32), np.ones((16, 16, 3, 3), np.float32)
-y = ops.conv2d(x, weight)
+y = ops.conv2d(x, weight, algorithm="direct")
 z = torch.nn.functional.conv2d(torch.from_numpy(x), torch.from_numpy(weight)).numpy()
 maps = open("/proc/self/maps").read()
 print(json.dumps([bool(np.array_equal(y, z)), sorted(set(re.findall(r"/\\S*lib(?:g|i)?omp\\S*", maps)))]))

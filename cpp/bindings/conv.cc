@@ -9,7 +9,7 @@ namespace {
 py::object conv_forward(const ArrayRef& x, const ArrayRef& weight, const MaybeArray& bias,
                         const MaybeArray& residual, const Pair& stride, const Padding& padding,
                         const Pair& dilation, int64_t groups, int activation, double alpha,
-                        const MaybeLast& channels_last_or_none) {
+                        const MaybeLast& channels_last_or_none, bool direct) {
   return with_dtype(x, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const bool channels_last = channels_last_of(channels_last_or_none, x, weight);
@@ -22,18 +22,19 @@ py::object conv_forward(const ArrayRef& x, const ArrayRef& weight, const MaybeAr
     const Epilogue<T> e = epilogue<T>(bias, residual, activation, alpha, y.image);
     const Image<T> out = y.image;
     const py::gil_scoped_release nogil;
-    neocog::conv_forward<T>(g, in, w, e, out);
+    neocog::conv_forward<T>(g, in, w, e, out, direct ? ConvMethod::kDirect : ConvMethod::kAuto);
     return std::move(y.object);
   });
 }
 
-// The method that conv_forward takes for images of this size (channels, height, width), for people to read.
-std::string conv_kernel(const std::array<int64_t, 3>& image, const ArrayRef& weight, const Pair& stride,
+// The method that conv_forward takes for images of this shape (N, C, H, W), for people to read.
+std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& weight, const Pair& stride,
                         const Padding& padding, const Pair& dilation, int64_t groups) {
   return with_dtype(weight, [&](auto zero) -> std::string {
     switch (neocog::conv_kernel<decltype(zero)>(geometry(
-        1, image[0], image[1], image[2], weight_sizes(weight), {stride, dilation, padding, groups}))) {
+        image[0], image[1], image[2], image[3], weight_sizes(weight), {stride, dilation, padding, groups}))) {
       case ConvKernel::kDepthwise: return "depthwise";
+      case ConvKernel::kWinograd: return "Winograd F(4x4, 3x3)";
       case ConvKernel::kFewPixels: return "direct, few pixels";
       case ConvKernel::kPixelVectors: return "direct, vectors of pixels";
       default: return "direct, vectors of channels";
@@ -95,7 +96,7 @@ py::object conv_backward_bias(const ArrayRef& dy, bool channels_last) {
 
 void bind_conv(py::module_& m) {
   m.def("conv_forward", &conv_forward, "x"_a, "weight"_a, "bias"_a, "residual"_a, "stride"_a, "padding"_a,
-        "dilation"_a, "groups"_a, "activation"_a, "alpha"_a, "channels_last"_a);
+        "dilation"_a, "groups"_a, "activation"_a, "alpha"_a, "channels_last"_a, "direct"_a = false);
   m.def("conv_kernel", &conv_kernel, "image"_a, "weight"_a, "stride"_a, "padding"_a, "dilation"_a,
         "groups"_a);
   m.def("conv_backward_x", &conv_backward_x, "dy"_a, "weight"_a, "in_size"_a, "stride"_a, "padding"_a,

@@ -7,6 +7,7 @@
 #include "bindings/array_ref.h"
 #include "core/isa.h"
 #include "core/parallel.h"
+#include "core/strict.h"
 
 namespace py = pybind11;
 
@@ -57,6 +58,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       py::arg("images"));
   m.def("get_num_threads", &get_num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("threads"));
+  m.def("strict", &strict);
+  m.def("set_strict", &set_strict, py::arg("strict"));
   bind_batch_norm(m);
   bind_build_info(m);
   bind_conv(m);

@@ -30,14 +30,23 @@ Waiting& waiting() {
   return w;
 }
 
+}  // namespace
+
+Block allocate_block(size_t bytes) {
+  if (bytes < kHuge) return {static_cast<std::byte*>(::operator new(bytes, kLine)), bytes};
+  Block block{static_cast<std::byte*>(::operator new(bytes, kHugePage)), bytes};
+#ifdef __linux__
+  madvise(block.data, bytes, MADV_HUGEPAGE);  // a hint: failure costs speed only
+#endif
+  return block;
+}
+
 void free_block(Block block) noexcept {
   ::operator delete(block.data, block.size >= kHuge ? kHugePage : kLine);
 }
 
-}  // namespace
-
 Block acquire_block(size_t bytes) {
-  if (bytes < kCached) return {static_cast<std::byte*>(::operator new(bytes, kLine)), bytes};
+  if (bytes < kCached) return allocate_block(bytes);
   {
     Waiting& w = waiting();
     const std::lock_guard lock(w.mutex);
@@ -50,12 +59,7 @@ Block acquire_block(size_t bytes) {
       return block;
     }
   }
-  if (bytes < kHuge) return {static_cast<std::byte*>(::operator new(bytes, kLine)), bytes};
-  Block block{static_cast<std::byte*>(::operator new(bytes, kHugePage)), bytes};
-#ifdef __linux__
-  madvise(block.data, bytes, MADV_HUGEPAGE);  // a hint: failure costs speed only
-#endif
-  return block;
+  return allocate_block(bytes);
 }
 
 void release_block(Block block) noexcept {

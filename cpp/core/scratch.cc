@@ -1,41 +1,35 @@
 #include "core/scratch.h"
 
-#include <new>
 #include <utility>
+
+#include "core/memory.h"
 
 namespace neocog {
 namespace {
 
-constexpr std::align_val_t kAlignment{64};
 // Blocks up to this size are kept between calls; larger ones go back at once.
 constexpr size_t kKeep = size_t{64} << 20;
 
 struct Cache {
-  std::byte* data = nullptr;
-  size_t size = 0;
-  ~Cache() { ::operator delete(data, kAlignment); }
+  Block block{nullptr, 0};
+  ~Cache() { free_block(block); }
 };
 thread_local Cache cache;
 
 }  // namespace
 
-Scratch::Scratch(size_t bytes)
-    : data_(std::exchange(cache.data, nullptr)), size_(std::exchange(cache.size, 0)) {
-  if (size_ >= bytes) return;
-  ::operator delete(data_, kAlignment);
-  data_ = nullptr;
-  data_ = static_cast<std::byte*>(::operator new(bytes, kAlignment));
-  size_ = bytes;
+Scratch::Scratch(size_t bytes) : block_(std::exchange(cache.block, Block{nullptr, 0})) {
+  if (block_.size >= bytes) return;
+  free_block(std::exchange(block_, Block{nullptr, 0}));
+  block_ = allocate_block(bytes);
 }
 
 Scratch::~Scratch() {
-  if (size_ > kKeep || cache.size >= size_) {
-    ::operator delete(data_, kAlignment);
+  if (block_.size > kKeep || cache.block.size >= block_.size) {
+    free_block(block_);
     return;
   }
-  ::operator delete(cache.data, kAlignment);
-  cache.data = data_;
-  cache.size = size_;
+  free_block(std::exchange(cache.block, block_));
 }
 
 }  // namespace neocog

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/memory.h"
+
 namespace neocog {
 
 // Aligned memory for the calling thread, at least `bytes` long, contents undefined. One user at a
@@ -19,7 +21,7 @@ class Scratch {
   // The next `count` elements of T, aligned to a cache line.
   template <class T>
   T* take(int64_t count) {
-    std::byte* part = data_ + used_;
+    std::byte* part = block_.data + used_;
     used_ += bytes_of<T>(count);
     return reinterpret_cast<T*>(part);
   }
@@ -31,8 +33,8 @@ class Scratch {
 
  private:
   static constexpr size_t kLine = 64;
-  std::byte* data_;
-  size_t size_, used_ = 0;
+  Block block_;
+  size_t used_ = 0;
 };
 
 }  // namespace neocog

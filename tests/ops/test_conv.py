@@ -15,6 +15,14 @@ from cases import Conv
 from convolution_checks import Problem
 from neocog import _core, ops
 
+
+@pytest.fixture(autouse=True)
+def _directly():
+    """The plain sum of products; Winograd's method has a file of its own."""
+    with neocog.strict():
+        yield
+
+
 # Large enough that the work is cut: into tiles, panels of output channels, and partial sums.
 CUT2D = {
     "many_tiles_and_panels": Conv((2, 16, 28, 33), (70, 16, 3, 3), padding=1),
@@ -372,12 +380,12 @@ def test_backward_rejects_by_the_same_rules(changes, error, message):
 )
 def test_the_kernel_has_a_name(channels, weight, groups, kernel):
     w = np.zeros(weight, np.float32)
-    assert _core.conv_kernel((channels, 56, 56), w, (1, 1), (1, 1, 1, 1), (1, 1), groups) == kernel
+    assert _core.conv_kernel((1, channels, 56, 56), w, (1, 1), (1, 1, 1, 1), (1, 1), groups) == kernel
     with pytest.raises(ValueError, match="do not agree"):
-        _core.conv_kernel((channels + 1, 56, 56), w, (1, 1), (1, 1, 1, 1), (1, 1), groups)
+        _core.conv_kernel((1, channels + 1, 56, 56), w, (1, 1), (1, 1, 1, 1), (1, 1), groups)
 
 
 def test_a_small_image_has_a_kernel_of_its_own():
     w = np.zeros((64, 64, 3, 3), np.float32)
-    assert _core.conv_kernel((64, 4, 4), w, (1, 1), (1, 1, 1, 1), (1, 1), 1) == "direct, few pixels"
-    assert _core.conv_kernel((64, 6, 6), w, (1, 1), (1, 1, 1, 1), (1, 1), 1) != "direct, few pixels"
+    assert _core.conv_kernel((1, 64, 4, 4), w, (1, 1), (1, 1, 1, 1), (1, 1), 1) == "direct, few pixels"
+    assert _core.conv_kernel((1, 64, 6, 6), w, (1, 1), (1, 1, 1, 1), (1, 1), 1) != "direct, few pixels"

@@ -15,6 +15,14 @@ from cases import ConvTranspose
 from convolution_checks import Problem
 from neocog import ops
 
+
+@pytest.fixture(autouse=True)
+def _directly():
+    """The plain sum of products; Winograd's method has a file of its own."""
+    with neocog.strict():
+        yield
+
+
 # Large enough that the work is cut: into tiles of every phase, panels of output channels, and partial sums.
 CUT2D = {
     "many_tiles_and_panels": ConvTranspose((1, 12, 21, 23), (12, 70, 4, 4), stride=2, padding=1),

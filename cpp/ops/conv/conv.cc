@@ -6,14 +6,17 @@
 #include "core/parallel.h"
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/few_pixels.h"
+#include "ops/conv/winograd.h"
 #include "ops/conv_transpose/conv_transpose.h"
 #include "ops/depthwise/depthwise.h"
 
 namespace neocog {
 
 template <class T>
-ConvKernel conv_kernel(const ConvGeometry& g) {
+ConvKernel conv_kernel(const ConvGeometry& g, ConvMethod method) {
   if (is_depthwise(g)) return ConvKernel::kDepthwise;
+  if (method != ConvMethod::kDirect && winograd_suits<T>(g, WeightRole::kForward))
+    return ConvKernel::kWinograd;
   if (few_pixels_suit(g)) return ConvKernel::kFewPixels;
   const bool pixels = plane_conv_suits<T>(forward_axis(g.h), forward_axis(g.w), g.out_channels / g.groups);
   return pixels ? ConvKernel::kPixelVectors : ConvKernel::kChannelVectors;
@@ -21,10 +24,11 @@ ConvKernel conv_kernel(const ConvGeometry& g) {
 
 template <class T>
 void conv_forward(const ConvGeometry& g, Image<const T> x, const T* weight, const Epilogue<T>& epilogue,
-                  Image<T> y) {
-  switch (conv_kernel<T>(g)) {
+                  Image<T> y, ConvMethod method) {
+  switch (conv_kernel<T>(g, method)) {
     case ConvKernel::kDepthwise: depthwise_forward(g, x, weight, epilogue, y); break;
     case ConvKernel::kFewPixels: few_pixels_conv(g, x, weight, epilogue, y); break;
+    case ConvKernel::kWinograd: winograd_conv(g, x, weight, WeightRole::kForward, epilogue, y); break;
     default:  // tap_conv chooses between vectors of channels and of pixels, also for transposed convolution
       tap_conv(forward_axis(g.h), forward_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,
                WeightRole::kForward, epilogue, y);
@@ -74,11 +78,11 @@ void conv_backward_bias(Image<const T> dy, T* db) {
   });
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                      \
-  template ConvKernel conv_kernel<T>(const ConvGeometry&);                                         \
-  template void conv_forward<T>(const ConvGeometry&, Image<const T>, const T*, const Epilogue<T>&, \
-                                Image<T>);                                                         \
-  template void conv_backward_x<T>(const ConvGeometry&, Image<const T>, const T*, Image<T>);       \
+#define NEOCOG_INSTANTIATE(T)                                                                                \
+  template ConvKernel conv_kernel<T>(const ConvGeometry&, ConvMethod);                                       \
+  template void conv_forward<T>(const ConvGeometry&, Image<const T>, const T*, const Epilogue<T>&, Image<T>, \
+                                ConvMethod);                                                                 \
+  template void conv_backward_x<T>(const ConvGeometry&, Image<const T>, const T*, Image<T>);                 \
   template void conv_backward_bias<T>(Image<const T>, T*);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

@@ -4,7 +4,7 @@
 //   residual[n,o,i,j])
 // x (N,C,H,W), weight (O, C/groups, R, S) dense, y (N,O,P,Q); x and y in either layout. One dimension is H =
 // R = 1. Products accumulate in the type of the data over (r,s,c) in that order: |error| <= (R*S*C/groups +
-// 2) * eps * sum |x*w|.
+// 2) * eps * sum |x*w|, but for Winograd's method (winograd.h), which float32 may take.
 #pragma once
 
 #include "core/image.h"
@@ -27,13 +27,16 @@ struct Epilogue {
   T alpha = 0;
 };
 
-// The kernel that conv_forward takes for a geometry; faster methods for some of them have their place here.
-enum class ConvKernel { kChannelVectors, kPixelVectors, kFewPixels, kDepthwise };
+enum class ConvKernel { kChannelVectors, kPixelVectors, kFewPixels, kDepthwise, kWinograd };
+enum class ConvMethod { kAuto, kDirect };  // kDirect: the plain sum of products
+
+// The kernel that conv_forward takes for a geometry.
 template <class T>
-ConvKernel conv_kernel(const ConvGeometry&);
+ConvKernel conv_kernel(const ConvGeometry&, ConvMethod = ConvMethod::kAuto);
 
 template <class T>
-void conv_forward(const ConvGeometry&, Image<const T> x, const T* weight, const Epilogue<T>&, Image<T> y);
+void conv_forward(const ConvGeometry&, Image<const T> x, const T* weight, const Epilogue<T>&, Image<T> y,
+                  ConvMethod = ConvMethod::kAuto);
 
 // dx[n,c,h,w] = sum of dy * weight over every output that x[n,c,h,w] went into.
 template <class T>

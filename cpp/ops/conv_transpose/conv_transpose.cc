@@ -1,6 +1,7 @@
 #include "ops/conv_transpose/conv_transpose.h"
 
 #include "ops/conv/conv_axis.h"
+#include "ops/conv/winograd.h"
 #include "ops/depthwise/depthwise.h"
 
 namespace neocog {
@@ -9,6 +10,10 @@ void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, const T* we
                             const Epilogue<T>& epilogue, Image<T> y) {
   if (is_depthwise(g)) {
     depthwise_transposed(g, x, weight, epilogue, y);
+    return;
+  }
+  if (winograd_suits<T>(g, WeightRole::kTransposed)) {
+    winograd_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
     return;
   }
   tap_conv(transposed_axis(g.h), transposed_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,

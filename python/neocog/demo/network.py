@@ -97,7 +97,7 @@ class Espcn:
         found: dict[str, list[str]] = {}
         for name, (h, w) in sizes.items():
             weight = self.parameters[name]
-            kernel = _core.conv_kernel((weight.shape[1], h, w), weight, (1, 1), (0, 0, 0, 0), (1, 1), 1)
+            kernel = _core.conv_kernel((1, weight.shape[1], h, w), weight, (1, 1), (0, 0, 0, 0), (1, 1), 1)
             found.setdefault(kernel, []).append(name.removesuffix(".weight"))
         return found
 

@@ -1,0 +1,307 @@
+#include "ops/conv/winograd.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "core/parallel.h"
+#include "core/scratch.h"
+#include "ops/conv/strip.h"
+#include "ops/conv/tap_span.h"
+#include "ops/conv/winograd_plan.h"
+
+namespace neocog {
+namespace {
+
+constexpr int64_t kPoints = kWinogradPoints, kPixels = kWinogradPixels, kTile = kWinogradTile;
+// Kernels transformed at a time: nine taps of so many channels and a panel's columns stay in the cache.
+constexpr int64_t kFilterChannels = 32;
+
+// One thread's memory.
+template <class T>
+struct Workspace {
+  T *v, *m, *u, *taps, *strip, *results;
+  std::array<int64_t*, 4> row, out;  // tiles that have a point: all; those full in height; in width; in both
+};
+
+// What every item of a call shares.
+template <class T>
+struct WinogradCall {
+  const WinogradPlan& plan;
+  int64_t pad_h, pad_w, groups;
+  Image<const T> x;
+  const T* weight;
+  WeightRole role;
+  const Epilogue<T>& epilogue;
+  Image<T> y;
+  const T* zeros;  // a pixel of padding
+  Finish<T> finish;
+
+  // f(n, first tile row in the image, rows, first tile row in the block) for the images a block lies in.
+  template <class F>
+  void each_image(const TileBlock& block, F&& f) const {
+    for (int64_t row = block.row0; row < block.row1;) {
+      const int64_t n = row / plan.h.tiles, end = std::min(block.row1, (n + 1) * plan.h.tiles);
+      f(n, row - n * plan.h.tiles, end - row, row - block.row0);
+      row = end;
+    }
+  }
+
+  // u (36, C/groups, panel's columns): channels c0 to c1 of it.
+  void transform_kernels(int64_t g, int64_t panel, int64_t c0, int64_t c1, T* taps, T* u) const {
+    const GemmKernels<T>& kernels = gemm_kernels<T>();
+    const int64_t count = c1 - c0, vectors = plan.split.width(panel), width = vectors * kernels.lanes;
+    const T* const of_group = weight + g * plan.in_group * plan.out_group * 9;
+    std::array<int64_t, 9 * kFilterChannels> place;
+    PanelSource<T> source{of_group, plan.out_group, plan.in_group * 9, 1, 0, count * 9, place.data(), 0};
+    if (role == WeightRole::kForward) {
+      source.data += c0 * 9;
+      for (int64_t c = 0; c < count; ++c) {
+        for (int64_t t = 0; t < 9; ++t) place[c * 9 + t] = t * count + c;
+      }
+    } else {
+      source = {of_group + c0 * plan.out_group * 9,
+                plan.out_group,
+                9,
+                count,
+                plan.out_group * 9,
+                9,
+                place.data(),
+                1};
+      for (int64_t t = 0; t < 9; ++t) place[t] = (8 - t) * count;
+    }
+    kernels.pack_panel(source, plan.split.begin(panel) * kernels.lanes, vectors, taps);
+    winograd_kernels<T>().filter(taps, count * width, count * width, u + c0 * width, plan.point_u(width));
+  }
+
+  // v: tiles of `part`, which lies inside `block`.
+  void transform_inputs(int64_t g, const TileBlock& part, const TileBlock& block, const Workspace<T>& space,
+                        T* v) const {
+    const int64_t channel = g * plan.in_group, left = part.col0 * kTile - pad_w;
+    const T* pixel[kPoints];
+    WinogradInput<T> in{pixel, plan.in_group, 0, 0, nullptr, plan.point_v};
+    each_image(part, [&](int64_t n, int64_t row, int64_t rows, int64_t first) {
+      const int64_t top = row * kTile - pad_h;
+      const T* base = x.at(n, channel, 0, 0);
+      int64_t stride_h = x.w * x.c, stride_w = x.c;
+      if (!x.channels_last()) {
+        const int64_t cols = part.cols() * kTile + 2;
+        load_strip(x, n, channel, plan.in_group, {top, rows * kTile + 2, left, cols}, space.strip);
+        stride_w = plan.in_group;
+        stride_h = cols * stride_w;
+        base = space.strip - top * stride_h - left * stride_w;
+      }
+      for (int64_t i = 0; i < rows; ++i) {
+        in.tile_h = plan.h.size(row + i);
+        const int64_t h0 = top + i * kTile;
+        for (int64_t j = 0; j < part.cols(); ++j) {
+          in.tile_w = plan.w.size(part.col0 + j);
+          const int64_t w0 = left + j * kTile;
+          const bool inside =
+              !x.channels_last() || (h0 >= 0 && h0 + kPixels <= x.h && w0 >= 0 && w0 + kPixels <= x.w);
+          for (int64_t r = 0; r < kPixels; ++r) {
+            const int64_t from = (h0 + r) * stride_h + w0 * stride_w;
+            const bool row_exists = inside || (h0 + r >= 0 && h0 + r < x.h);
+            for (int64_t s = 0; s < kPixels; ++s) {
+              const bool exists = inside || (row_exists && w0 + s >= 0 && w0 + s < x.w);
+              pixel[r * kPixels + s] = exists ? base + from + s * stride_w : zeros;
+            }
+          }
+          const int64_t tile =
+              (part.row0 - block.row0 + first + i) * block.cols() + part.col0 - block.col0 + j;
+          in.v = v + tile * plan.tile_v;
+          winograd_kernels<T>().input(in);
+        }
+      }
+    });
+  }
+
+  // Offsets of the tiles that take part in the products of a point, for the four kinds of points.
+  std::array<int64_t, 4> list_tiles(const TileBlock& block, int64_t width, const Workspace<T>& space) const {
+    std::array<int64_t, 4> counts{};
+    int64_t tile = 0;
+    for (int64_t row = block.row0; row < block.row1; ++row) {
+      const bool high = plan.h.size(row % plan.h.tiles) == kTile;
+      for (int64_t col = block.col0; col < block.col1; ++col, ++tile) {
+        const bool wide = plan.w.size(col) == kTile;
+        for (int kind = 0; kind < 4; ++kind) {
+          if (((kind & 1) != 0 && !high) || ((kind & 2) != 0 && !wide)) continue;
+          space.row[kind][counts[kind]] = tile * plan.tile_v;
+          space.out[kind][counts[kind]++] = tile * kPoints * width;
+        }
+      }
+    }
+    return counts;
+  }
+
+  // y of one panel of one block.
+  void multiply(int64_t g, int64_t panel, const TileBlock& block, const T* v, const T* u, Ahead<T> after,
+                const Workspace<T>& space) const {
+    const GemmKernels<T>& kernels = gemm_kernels<T>();
+    const int64_t vectors = plan.split.width(panel), width = vectors * kernels.lanes,
+                  point_u = plan.point_u(width);
+    const int64_t first = plan.split.begin(panel) * kernels.lanes;
+    const int64_t columns = std::min(width, plan.out_group - first), channel = g * plan.out_group + first;
+    const std::array<int64_t, 4> counts = list_tiles(block, width, space);
+    const int64_t no_tap = 0;
+    for (int64_t p = 0; p < kPoints; ++p) {
+      const int kind = (winograd_has_point(plan.h.last, p / kPixels) ? 0 : 1) +
+                       (winograd_has_point(plan.w.last, p % kPixels) ? 0 : 2);
+      const Ahead<T> next = p + 1 < kPoints ? Ahead<T>{u + (p + 1) * point_u, plan.in_group * width} : after;
+      kernels.taps_panel({v + p * plan.point_v, space.row[kind], &no_tap, counts[kind], 1, plan.in_group,
+                          u + p * point_u, vectors, width, nullptr, space.m + p * width, space.out[kind],
+                          false, T(0), T(0), next});
+    }
+    each_image(block, [&](int64_t n, int64_t row, int64_t tile_rows, int64_t first_row) {
+      const int64_t top = row * kTile, rows = std::min(y.h - top, tile_rows * kTile);
+      const int64_t left = block.col0 * kTile, cols = std::min(y.w - left, block.cols() * kTile);
+      WinogradOutput<T> out{nullptr,
+                            width,
+                            columns,
+                            0,
+                            0,
+                            epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
+                            finish.clamp,
+                            T(0),
+                            finish.clamp_hi,
+                            nullptr,
+                            y.stride_h(),
+                            y.stride_w(),
+                            0,
+                            0};
+      T* base = y.channels_last() ? y.at(n, channel, top, left) : space.results;
+      if (!y.channels_last()) {
+        out.stride_w = width;
+        out.stride_h = cols * width;
+      }
+      for (int64_t i = 0; i < tile_rows; ++i) {
+        out.tile_h = plan.h.size(row + i);
+        out.rows = std::min(kTile, rows - i * kTile);
+        for (int64_t j = 0; j < block.cols(); ++j) {
+          out.tile_w = plan.w.size(block.col0 + j);
+          out.cols = std::min(kTile, cols - j * kTile);
+          out.m = space.m + ((first_row + i) * block.cols() + j) * kPoints * width;
+          out.y = base + i * kTile * out.stride_h + j * kTile * out.stride_w;
+          winograd_kernels<T>().output(out);
+        }
+      }
+      if (!y.channels_last()) {
+        store_strip(space.results, width, y, n, channel, columns, {top, rows, left, cols}, 1, 1);
+      }
+      if (finish.rectangle) {
+        finish_rectangle(epilogue, y, n, channel, columns, top, top + rows, left, left + cols);
+      }
+    });
+  }
+};
+
+// All tiles are one block: inputs first, then the panels, each with the transform of its kernels.
+template <class T>
+void run_one_block(const WinogradCall<T>& call, T* v, const std::vector<Workspace<T>>& spaces) {
+  const WinogradPlan& plan = call.plan;
+  const int threads = static_cast<int>(spaces.size());
+  const TileBlock whole = plan.block(0, 0);
+  parallel_for(call.groups * plan.rows, threads, [&](int64_t item, int thread) {
+    const int64_t g = item / plan.rows, row = item % plan.rows;
+    call.transform_inputs(g, {row, row + 1, 0, plan.w.tiles}, whole, spaces[thread], v + g * plan.size_v());
+  });
+  parallel_for(call.groups * plan.split.panels, threads, [&](int64_t item, int thread) {
+    const int64_t g = item / plan.split.panels, panel = item % plan.split.panels;
+    const Workspace<T>& space = spaces[thread];
+    for (int64_t c = 0; c < plan.in_group; c += kFilterChannels) {
+      call.transform_kernels(g, panel, c, std::min(plan.in_group, c + kFilterChannels), space.taps, space.u);
+    }
+    call.multiply(g, panel, whole, v + g * plan.size_v(), space.u, {}, space);
+  });
+}
+
+// Kernels first, then the blocks.
+template <class T>
+void run_blocks(const WinogradCall<T>& call, T* packed, const std::vector<Workspace<T>>& spaces) {
+  const WinogradPlan& plan = call.plan;
+  const int threads = static_cast<int>(spaces.size());
+  const auto panel_u = [&](int64_t g, int64_t panel) {
+    return packed + (g * plan.split.panels + panel) * plan.size_u();
+  };
+  const int64_t parts = ceil_div(plan.in_group, kFilterChannels);
+  parallel_for(call.groups * plan.split.panels * parts, threads, [&](int64_t item, int thread) {
+    const int64_t part = item % parts, panel = item / parts % plan.split.panels,
+                  g = item / parts / plan.split.panels;
+    call.transform_kernels(g, panel, plan.in_group * part / parts, plan.in_group * (part + 1) / parts,
+                           spaces[thread].taps, panel_u(g, panel));
+  });
+  parallel_for(
+      call.groups * plan.blocks_h * plan.blocks_w * plan.chunks, threads, [&](int64_t item, int thread) {
+        const int64_t chunk = item % plan.chunks;
+        item /= plan.chunks;
+        const TileBlock block = plan.block(item / plan.blocks_w % plan.blocks_h, item % plan.blocks_w);
+        const int64_t g = item / plan.blocks_w / plan.blocks_h;
+        const Workspace<T>& space = spaces[thread];
+        call.transform_inputs(g, block, block, space, space.v);
+        const int64_t panel0 = plan.split.panels * chunk / plan.chunks;
+        const int64_t panel1 = plan.split.panels * (chunk + 1) / plan.chunks;
+        for (int64_t panel = panel0; panel < panel1; ++panel) {
+          const int64_t next = panel + 1 < panel1 ? panel + 1 : panel0;
+          const Ahead<T> after{panel_u(g, next),
+                               plan.in_group * plan.split.width(next) * gemm_kernels<T>().lanes};
+          call.multiply(g, panel, block, space.v, panel_u(g, panel), after, space);
+        }
+      });
+}
+
+}  // namespace
+
+template <class T>
+void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, WeightRole role,
+                   const Epilogue<T>& epilogue, Image<T> y) {
+  if (y.size() == 0) return;
+  // Turned, the tap that met input i + r - pad meets i - r + pad.
+  const bool forward = role == WeightRole::kForward;
+  const int64_t groups = g.groups, pad_h = forward ? g.h.pad_lo : 2 - g.h.pad_lo,
+                pad_w = forward ? g.w.pad_lo : 2 - g.w.pad_lo;
+  const WinogradPlan plan = winograd_plan(x, y, groups);
+  const int threads = threads_for(plan.one_block ? groups * std::max(plan.rows, plan.split.panels)
+                                                 : groups * plan.blocks_h * plan.blocks_w * plan.chunks);
+  const int64_t shared = plan.one_block ? groups * plan.size_v() : groups * plan.split.panels * plan.size_u();
+  const int64_t size_v = plan.one_block ? 0 : plan.size_v(), size_u = plan.one_block ? plan.size_u() : 0;
+  const int64_t taps = 9 * kFilterChannels * plan.panel;
+  // Channels first: the pixels under the tiles, and the results of a panel, turned.
+  const int64_t strip_rows = plan.one_block ? 1 : ceil_div(plan.rows, plan.blocks_h);
+  const int64_t strip_cols = ceil_div(plan.w.tiles, plan.blocks_w) * kTile + 2;
+  const int64_t strip = x.channels_last() ? 0 : strip_rows * kPixels * strip_cols * plan.in_group;
+  const int64_t results = y.channels_last() ? 0 : plan.tiles * kTile * kTile * plan.panel;
+
+  Scratch scratch(Scratch::bytes_of<T>(shared) + Scratch::bytes_of<T>(plan.in_group) +
+                  threads * (Scratch::bytes_of<T>(size_v) + Scratch::bytes_of<T>(plan.size_m()) +
+                             Scratch::bytes_of<T>(size_u) + Scratch::bytes_of<T>(taps) +
+                             Scratch::bytes_of<T>(strip) + Scratch::bytes_of<T>(results) +
+                             8 * Scratch::bytes_of<int64_t>(plan.tiles)));
+  T* const common = scratch.take<T>(shared);
+  T* const zeros = scratch.take<T>(plan.in_group);
+  std::fill_n(zeros, plan.in_group, T(0));
+  std::vector<Workspace<T>> spaces(threads);
+  for (Workspace<T>& space : spaces) {
+    space.v = scratch.take<T>(size_v);
+    space.m = scratch.take<T>(plan.size_m());
+    space.u = scratch.take<T>(size_u);
+    space.taps = scratch.take<T>(taps);
+    space.strip = scratch.take<T>(strip);
+    space.results = scratch.take<T>(results);
+    for (int64_t*& list : space.row) list = scratch.take<int64_t>(plan.tiles);
+    for (int64_t*& list : space.out) list = scratch.take<int64_t>(plan.tiles);
+  }
+  const WinogradCall<T> call{
+      plan, pad_h, pad_w, groups, x, weight, role, epilogue, y, zeros, Finish<T>(epilogue)};
+  if (plan.one_block) {
+    run_one_block(call, common, spaces);
+  } else {
+    run_blocks(call, common, spaces);
+  }
+}
+
+template void winograd_conv<float>(const ConvGeometry&, Image<const float>, const float*, WeightRole,
+                                   const Epilogue<float>&, Image<float>);
+template void winograd_conv<double>(const ConvGeometry&, Image<const double>, const double*, WeightRole,
+                                    const Epilogue<double>&, Image<double>);
+
+}  // namespace neocog

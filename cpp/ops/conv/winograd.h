@@ -1,0 +1,22 @@
+// Convolution of 3x3 kernels at stride 1 with a quarter of the products: Winograd's F(4x4, 3x3).
+#pragma once
+
+#include "ops/conv/tap_conv.h"
+
+namespace neocog {
+
+// The sum over the taps of a geometry in either role, for float: forward, or the input gradient and
+// transposed convolution, where the weight is also turned by 180 degrees. With |M| for a matrix of absolute
+// values,
+//   |error| <= (channels of x / groups + 20) * eps * |A^T| (sum over c of |G w G^T| * (|B^T| |x| |B|)) |A|
+// for every tile, before the activation.
+template <class T>
+void winograd_conv(const ConvGeometry&, Image<const T> x, const T* weight, WeightRole, const Epilogue<T>&,
+                   Image<T> y);
+
+// Whether it can be done, is allowed (strict.h), and saves more than the transforms cost. Never for float64,
+// which is for those who want every digit.
+template <class T>
+bool winograd_suits(const ConvGeometry&, WeightRole);
+
+}  // namespace neocog

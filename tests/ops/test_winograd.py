@@ -1,0 +1,212 @@
+"""Winograd's convolution, which conv2d, its input gradient and conv_transpose2d take for float32 kernels of 3x3:
+held to its own documented bound against the float64 oracle, on every instruction set this CPU runs."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, NamedTuple
+
+import convolution_checks as checks
+import helpers
+import neocog
+import numpy as np
+import pytest
+import reference
+import reference_winograd
+from neocog import _core, ops
+
+TRANSFORMS = 20  # roundings besides those of the sum over the channels
+AUTO, DIRECT = "Winograd F(4x4, 3x3)", "direct, vectors of channels"
+
+
+class Case(NamedTuple):
+    x: tuple[int, int, int, int]
+    weight: tuple[int, int, int, int]
+    pads: tuple[int, int, int, int] = (1, 1, 1, 1)
+    groups: int = 1
+
+    @property
+    def steps(self) -> dict[str, Any]:
+        return {"padding": (self.pads[:2], self.pads[2:]), "groups": self.groups}
+
+
+CASES = {
+    "whole_tiles": Case((1, 16, 16, 20), (16, 16, 3, 3)),
+    "last_tiles_of_three_and_two": Case((1, 17, 15, 14), (19, 17, 3, 3)),
+    "last_tiles_of_one_row_and_column": Case((1, 16, 13, 9), (16, 16, 3, 3)),
+    "tiles_of_two_by_three_only": Case((9, 16, 2, 3), (18, 16, 3, 3)),
+    "one_block_of_several_images": Case((5, 33, 7, 7), (70, 33, 3, 3)),
+    "many_blocks": Case((3, 64, 28, 30), (80, 64, 3, 3)),
+    "blocks_that_end_inside_an_image": Case((4, 130, 14, 14), (65, 130, 3, 3)),
+    "wider_than_a_block": Case((1, 96, 6, 410), (16, 96, 3, 3)),
+    "groups": Case((2, 48, 12, 13), (51, 16, 3, 3), groups=3),
+    "groups_in_one_block": Case((2, 34, 8, 9), (36, 17, 3, 3), groups=2),
+    "no_padding": Case((2, 16, 18, 12), (24, 16, 3, 3), (0, 0, 0, 0)),
+    "uneven_padding": Case((1, 16, 11, 12), (16, 16, 3, 3), (0, 2, 5, 1)),
+    "padding_wider_than_a_tile": Case((1, 16, 5, 6), (16, 16, 3, 3), (7, 9, 8, 6)),
+}
+named = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
+
+
+def arrays(case: Case, layout: str, rng: np.random.Generator, dtype: type = np.float32) -> list[np.ndarray]:
+    x = helpers.lay_out(helpers.normal(rng, case.x, dtype), layout)
+    return [x, helpers.normal(rng, case.weight, dtype), helpers.normal(rng, case.weight[:1], dtype)]
+
+
+def kernel_of(case: Case, x: np.ndarray, weight: np.ndarray) -> str:
+    return _core.conv_kernel(x.shape, weight, (1, 1), case.pads, (1, 1), case.groups)
+
+
+@pytest.mark.parametrize("m", [2, 3, 4])
+def test_the_oracles_matrices_give_the_correlation(m, rng):
+    a, g, b = reference_winograd.matrices(m)
+    d, w = rng.standard_normal(m + 2), rng.standard_normal(3)
+    np.testing.assert_allclose(a @ ((g @ w) * (b @ d)), np.correlate(d, w), rtol=1e-13, atol=1e-14)
+
+
+@named
+def test_forward_is_within_the_documented_bound(case, isa, layout, rng):
+    x, weight, bias = arrays(case, layout, rng)
+    assert kernel_of(case, x, weight) == AUTO
+    y = ops.conv2d(x, weight, bias, **case.steps)
+    expected = reference.conv2d(x, weight, bias, **case.steps)
+    magnitude = reference_winograd.magnitude(x, weight, case.pads, case.groups) + abs(bias)[:, None, None]
+    helpers.assert_within(y, expected, magnitude, case.weight[1] + TRANSFORMS)
+    helpers.assert_same_layout(y, x)
+
+
+@named
+def test_input_gradient_is_within_the_documented_bound(case, isa, layout, rng):
+    x, weight, _ = arrays(case, layout, rng)
+    grad_y = np.empty_like(ops.conv2d(x, weight, **case.steps))
+    grad_y[...] = rng.standard_normal(grad_y.shape)
+    grad_x, _, _ = ops.conv2d_backward(grad_y, x, weight, output_mask=(True, False, False), **case.steps)
+    expected, _, _ = reference.conv2d_backward(grad_y, x, weight, **case.steps)
+    grouped = weight.reshape(case.groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+    turned = grouped.reshape(-1, weight.shape[0] // case.groups, 3, 3)[..., ::-1, ::-1]
+    magnitude = reference_winograd.magnitude(grad_y, turned, tuple(2 - pad for pad in case.pads), case.groups)
+    helpers.assert_within(grad_x, expected, magnitude, weight.shape[0] // case.groups + TRANSFORMS)
+    helpers.assert_same_layout(grad_x, x)
+
+
+def test_transposed_convolution_of_stride_one_takes_it_too(isa, layout, rng):
+    x = helpers.lay_out(helpers.normal(rng, (2, 24, 9, 11)), layout)
+    weight, bias = helpers.normal(rng, (24, 20, 3, 3)), helpers.normal(rng, (20,))
+    y = ops.conv_transpose2d(x, weight, bias, padding=1)
+    with neocog.strict():
+        assert y.tobytes() != ops.conv_transpose2d(x, weight, bias, padding=1).tobytes()
+    turned = weight.swapaxes(0, 1)[..., ::-1, ::-1]
+    magnitude = reference_winograd.magnitude(x, turned, (1, 1, 1, 1)) + abs(bias)[:, None, None]
+    helpers.assert_within(y, reference.conv_transpose2d(x, weight, bias, padding=1), magnitude, 24 + TRANSFORMS)
+
+
+@pytest.mark.parametrize("threads", [2, 3], indirect=True)
+@named
+def test_any_number_of_threads_gives_the_same_bits(case, threads, isa, layout, rng):
+    x, weight, bias = arrays(case, layout, rng)
+    y = ops.conv2d(x, weight, bias, **case.steps)
+    grad_x, *_ = ops.conv2d_backward(y, x, weight, **case.steps)
+    neocog.set_num_threads(1)
+    assert y.tobytes() == ops.conv2d(x, weight, bias, **case.steps).tobytes()
+    assert grad_x.tobytes() == ops.conv2d_backward(y, x, weight, **case.steps)[0].tobytes()
+
+
+@named
+def test_both_layouts_give_the_same_bits(case, isa, rng):
+    x, weight, bias = arrays(case, "NCHW", rng)
+    y = ops.conv2d(x, weight, bias, **case.steps)
+    np.testing.assert_array_equal(ops.conv2d(helpers.lay_out(x, "NHWC"), weight, bias, **case.steps), y)
+
+
+@pytest.mark.parametrize("activation", [None, *(a for a in ops.ACTIVATIONS if a in reference.ACTIVATIONS)])
+@pytest.mark.parametrize(
+    "name", ["last_tiles_of_three_and_two", "one_block_of_several_images", "many_blocks", "groups"]
+)
+def test_activation_and_residual_are_those_afterwards(name, activation, isa, layout, rng):
+    case = CASES[name]
+    x, weight, bias = arrays(case, layout, rng)
+    outputs = case.weight[0] // case.groups * 9
+    problem = checks.Problem("conv2d", (x, weight), bias, case.steps, (case.weight[1] * 9, outputs, x.size))
+    residual = problem.some_grad_y(rng)
+    if activation is None:
+        np.testing.assert_array_equal(problem.forward(residual=residual), problem.forward() + residual)
+    else:
+        checks.check_activation(problem, activation)
+        checks.check_activation(problem, activation, residual)
+
+
+@pytest.mark.parametrize("channels", [64, 128, 256])
+@pytest.mark.parametrize("positive", [False, True], ids=["normal", "after_relu"])
+def test_errors_stay_near_those_of_the_plain_sum(channels, positive, isa, rng):
+    """As documented: RMS at most 4 times direct's, the largest error at most 4e-6 of the largest value."""
+    x = helpers.normal(rng, (1, channels, 14, 14))
+    x = np.maximum(x, 0) if positive else x
+    weight = helpers.normal(rng, (32, channels, 3, 3))
+    expected = reference.conv2d(x, weight, padding=1)
+    errors = [
+        abs(ops.conv2d(x, weight, padding=1, algorithm=name) - expected) / abs(expected).max()
+        for name in ("auto", "direct")
+    ]
+    auto, direct = (np.sqrt((error**2).mean()) for error in errors)
+    assert auto <= 4 * direct
+    assert errors[0].max() <= 4e-6
+
+
+def test_float64_is_summed_directly(layout, rng):
+    case = CASES["many_blocks"]
+    x, weight, bias = arrays(case, layout, rng, np.float64)
+    assert kernel_of(case, x, weight) == DIRECT
+    y = ops.conv2d(x, weight, bias, **case.steps)
+    np.testing.assert_array_equal(y, ops.conv2d(x, weight, bias, algorithm="direct", **case.steps))
+
+
+# Switching it off
+
+
+def test_strict_gives_the_bits_of_direct_and_lasts_as_long_as_its_context(layout, rng):
+    case = CASES["many_blocks"]
+    x, weight, bias = arrays(case, layout, rng)
+    auto, direct = (ops.conv2d(x, weight, bias, algorithm=name, **case.steps).tobytes() for name in ("auto", "direct"))
+    assert auto != direct
+    with neocog.strict():
+        assert kernel_of(case, x, weight) == DIRECT
+        with neocog.strict():
+            assert ops.conv2d(x, weight, bias, **case.steps).tobytes() == direct
+        assert ops.conv2d(x, weight, bias, **case.steps).tobytes() == direct
+    assert ops.conv2d(x, weight, bias, **case.steps).tobytes() == auto
+
+
+def test_strict_ends_with_an_exception():
+    with pytest.raises(KeyError), neocog.strict():
+        raise KeyError
+    assert not _core.strict()
+
+
+def test_strict_holds_until_the_last_thread_has_left():
+    entered, leave = threading.Event(), threading.Event()
+
+    def other() -> None:
+        with neocog.strict():
+            entered.set()
+            leave.wait()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    entered.wait()
+    with neocog.strict():
+        pass
+    assert _core.strict()
+    leave.set()
+    thread.join()
+    assert not _core.strict()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_in_its_image_and_tile(bad, isa, layout, rng):
+    x, weight = helpers.normal(rng, (2, 16, 12, 12)), helpers.normal(rng, (16, 16, 3, 3))
+    clean = ops.conv2d(x, weight, padding=1)
+    x[1, 3, 5, 6] = bad
+    y = ops.conv2d(helpers.lay_out(x, layout), weight, padding=1)
+    assert not np.isfinite(y[1, :, 4:7, 5:8]).any()
+    np.testing.assert_array_equal(y[0], clean[0])
+    np.testing.assert_array_equal(y[1, :, 8:], clean[1, :, 8:])
