@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from neocog.torch.kernels.tensors import FORMATS, Unsupported, check_dtypes, core, dense_values
+from neocog.torch.kernels.tensors import Unsupported, refusal
+from neocog.torch.library.batch_norm import gradients, inference_kernel, training_kernel
+from neocog.torch.library.images import core
 
 
 def native_batch_norm(
@@ -20,26 +22,22 @@ def native_batch_norm(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """aten::native_batch_norm; updates the running statistics in training."""
-    if not training and running_mean is not None and running_var is not None:
-        try:  # what is dense and right takes this way; what is not has time for the other
-            y = core.batch_norm_inference(x, running_mean, running_var, weight, bias, eps, 0, 0.0, None)
-            return y, x.new_empty(0), x.new_empty(0)
-        except ValueError:
-            pass
-    check_dtypes(x, weight, bias, running_mean, running_var)
-    x, last = dense_values(x)
+    _check_layout(x)
     try:
         if not training:
             if running_mean is None or running_var is None:
                 raise Unsupported("no running statistics")
-            y = core.batch_norm_inference(x, running_mean, running_var, weight, bias, eps, 0, 0.0, last)
+            y = inference_kernel(x, running_mean, running_var, weight, bias, eps)
             return y, x.new_empty(0), x.new_empty(0)
         count = x.numel() // max(1, x.shape[1])
         if count < 2:
             raise Unsupported("one value per channel")
-        y, mean, var = core.batch_norm_training(x, weight, bias, eps, 0, 0.0, last)
-    except ValueError as error:
-        raise Unsupported(str(error)) from None
+        for statistic in (running_mean, running_var):
+            if statistic is not None and statistic.dtype is not x.dtype:
+                raise refusal(ValueError(), x, statistic)
+        y, mean, var = training_kernel(x, weight, bias, eps)
+    except (TypeError, ValueError) as error:
+        raise refusal(error, x, weight, bias, running_mean, running_var) from None
     if running_mean is not None:
         running_mean.mul_(1 - momentum).add_(mean, alpha=momentum)
     if running_var is not None:
@@ -60,6 +58,7 @@ def native_batch_norm_backward(
     output_mask: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """aten::native_batch_norm_backward."""
+    _check_layout(x)
     mean, var = running_mean, running_var
     if train:
         if save_mean is None or save_invstd is None:
@@ -67,12 +66,14 @@ def native_batch_norm_backward(
         mean, var, eps = save_mean, save_invstd.pow(-2), 0.0
     if mean is None or var is None:
         raise Unsupported("no running statistics")
-    check_dtypes(x, weight, mean, var, grad_y)
-    x, last = dense_values(x)
-    grad_y = grad_y.contiguous(memory_format=FORMATS[last])
     try:
-        return core.batch_norm_backward(  # type: ignore[no-any-return]
-            grad_y, x, mean, var, weight, eps, train, tuple(output_mask), last
-        )
-    except ValueError as error:
-        raise Unsupported(str(error)) from None
+        return gradients(grad_y, x, mean, var, weight, eps, train, output_mask)
+    except (TypeError, ValueError) as error:
+        raise refusal(error, x, weight, mean, var, grad_y) from None
+
+
+def _check_layout(x: Tensor) -> None:
+    if x.numel() == 0:
+        raise Unsupported("an empty tensor")
+    if x.dim() > 4 and core.memory_layout(x):
+        raise Unsupported("a strided tensor of more than four axes")

@@ -7,17 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from neocog.torch.kernels.tensors import (
-    DTYPES,
-    FORMATS,
-    Ints,
-    Unsupported,
-    check_dtypes,
-    core,
-    layout_of,
-    name_of,
-    pair_of,
-)
+from neocog.torch.kernels.tensors import Unsupported, refusal
+from neocog.torch.library.conv import conv_kernel
+from neocog.torch.library.conv_plan import Plan, checked_plan, conv_plan, conv_transpose_plan
+from neocog.torch.library.conv_transpose import conv_transpose_kernel
+from neocog.torch.library.convolutions import gradients, has_last, in_channels_last
+from neocog.torch.library.images import Ints
 
 
 def convolution(
@@ -32,26 +27,15 @@ def convolution(
     groups: int,
 ) -> Tensor:
     """aten::convolution in one or two dimensions; transposed too."""
-    if not transposed and len(padding) == len(stride) == len(dilation) == 2 and padding[0] >= 0 <= padding[1]:
-        try:  # what is dense and right takes this way; what is not has time for the other
-            return core.conv_forward(  # type: ignore[no-any-return]
-                x, weight, bias, None, stride, padding, dilation, groups, 0, 0.0, None
-            )
-        except ValueError:
-            pass
-    x, weight, last = _convolution_images(x, weight)
-    if bias is not None and not bias.is_contiguous():
-        bias = bias.contiguous()
-    steps, gaps = pair_of(stride, x, 1), pair_of(dilation, x, 1)
-    pads, size = _geometry(x, weight, steps, padding, gaps, transposed, output_padding, groups)
+    _check_padding(x, padding)
     try:
         if transposed:
-            y = core.conv_transpose_forward(x, weight, bias, size, steps, pads, gaps, groups, 0, 0.0, last)
-        else:
-            y = core.conv_forward(x, weight, bias, None, steps, pads, gaps, groups, 0, 0.0, last)
-    except ValueError as error:
-        raise Unsupported(str(error)) from None
-    return y  # type: ignore[no-any-return]
+            return conv_transpose_kernel(  # type: ignore[no-any-return]
+                x, weight, bias, stride, padding, output_padding, groups, dilation
+            )
+        return conv_kernel(x, weight, bias, stride, padding, dilation, groups)  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as error:
+        raise refusal(error, x, weight, bias) from None
 
 
 def convolution_backward(
@@ -68,87 +52,28 @@ def convolution_backward(
     output_mask: Sequence[bool],
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """aten::convolution_backward in one or two dimensions."""
-    weight_last = weight.dim() == 4 and layout_of(weight) % 2 == 1
-    x, weight, last = _convolution_images(x, weight)
-    if grad_y.dtype is not x.dtype:
-        raise Unsupported(f"dtypes {name_of(grad_y.dtype)} and {name_of(x.dtype)} together")
-    grad_y = grad_y.contiguous(memory_format=FORMATS[last])
-    steps, gaps = pair_of(stride, x, 1), pair_of(dilation, x, 1)
-    pads, size = _geometry(x, weight, steps, padding, gaps, transposed, output_padding, groups)
-    if tuple(grad_y.shape[2:]) != (size if x.dim() == 4 else size[1:]):
-        raise Unsupported("grad_output has another size than y")
-    in_size = tuple(x.shape[2:]) if x.dim() == 4 else (1, x.shape[2])
-    kernel = tuple(weight.shape[2:]) if x.dim() == 4 else (1, weight.shape[2])
-    grad_x = grad_weight = grad_bias = None
+    _check_padding(x, padding)
+    plan: Plan
     try:
-        if output_mask[0]:
-            if transposed:
-                grad_x = core.conv_forward(grad_y, weight, None, None, steps, pads, gaps, groups, 0, 0.0, last)
-            else:
-                grad_x = core.conv_backward_x(grad_y, weight, in_size, steps, pads, gaps, groups, last)
-        if output_mask[1]:
-            source, sink = (grad_y, x) if transposed else (x, grad_y)
-            grad_weight = core.conv_backward_weight(source, sink, kernel, steps, pads, gaps, groups, last)
-            if last:
-                grad_weight = _channels_last_weight(grad_weight, weight_last)
-        if output_mask[2]:
-            grad_bias = core.conv_backward_bias(grad_y, last)
-    except ValueError as error:
-        raise Unsupported(str(error)) from None
+        if transposed:
+            numbers = (stride, padding, output_padding, groups, dilation)
+            plan = checked_plan(conv_transpose_plan, x, weight, None, *numbers, grad_y=grad_y)
+        else:
+            plan = checked_plan(conv_plan, x, weight, None, stride, padding, dilation, groups, grad_y=grad_y)
+        if x.numel() == 0:
+            raise Unsupported("an empty tensor")
+        grad_x, grad_weight, grad_bias, last = gradients(transposed, plan, grad_y, x, weight, output_mask)
+    except (TypeError, ValueError) as error:
+        raise refusal(error, x, weight, grad_y) from None
+    if last and grad_weight is not None:
+        if grad_weight.dtype is torch.float32 or has_last(weight):
+            grad_weight = in_channels_last(grad_weight)
+        else:  # torch leaves the strides of axes of one element as they are
+            grad_weight = grad_weight.contiguous(memory_format=torch.channels_last)
     return grad_x, grad_weight, grad_bias
 
 
-def _convolution_images(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, bool]:
-    """x dense in the layout that torch computes in, the weight contiguous, and whether channels come last."""
-    dim, dtype = x.dim(), x.dtype
-    if dtype not in DTYPES or weight.dtype is not dtype:
-        check_dtypes(x, weight)
-    if dim not in (3, 4) or weight.dim() != dim:
-        raise Unsupported(f"{dim - 2} spatial axes")
-    layout, of_weight = layout_of(x), layout_of(weight)
-    last = dim == 4 and (layout % 2 == 1 or of_weight % 2 == 1)
-    if layout != int(last):
-        x = x.contiguous(memory_format=FORMATS[last])
-    if of_weight:
-        weight = weight.contiguous()
-    return x, weight, last
-
-
-def _channels_last_weight(grad: Tensor, like_weight: bool) -> Tensor:
-    """As torch gives it: float32, or like the weight, with the format's strides even where others hold too."""
-    grad = grad.contiguous(memory_format=torch.channels_last)
-    if like_weight or grad.dtype is torch.float32:
-        _, channels, height, width = grad.shape
-        grad = grad.as_strided(grad.shape, (channels * height * width, 1, width * channels, channels))
-    return grad
-
-
-def _geometry(
-    x: Tensor,
-    weight: Tensor,
-    steps: Ints,
-    padding: Ints,
-    gaps: Ints,
-    transposed: bool,
-    output_padding: Ints,
-    groups: int,
-) -> tuple[tuple[int, int, int, int], tuple[int, int]]:
-    """Padding at both ends of both axes, and y's (height, width); what torch refuses is Unsupported."""
-    low, kernel = pair_of(padding, x, 0), weight.shape[-2:] if x.dim() == 4 else (1, weight.shape[2])
-    size = x.shape[-2:] if x.dim() == 4 else (1, x.shape[2])
-    if min(low) < 0 or min(steps) < 1 or min(gaps) < 1 or groups < 1 or 0 in x.shape or 0 in weight.shape:
-        raise Unsupported("an empty tensor or an argument that torch refuses")
-    reach = [gaps[i] * (kernel[i] - 1) + 1 for i in (0, 1)]
-    if not transposed:
-        out = [(size[i] + 2 * low[i] - reach[i]) // steps[i] + 1 for i in (0, 1)]
-        if min(out) < 1:
-            raise Unsupported("a kernel larger than the padded image")
-        return (low[0], low[0], low[1], low[1]), (out[0], out[1])
-    added = pair_of(output_padding, x, 0)
-    full = [(size[i] - 1) * steps[i] + reach[i] for i in (0, 1)]
-    out = [full[i] - 2 * low[i] + added[i] for i in (0, 1)]
-    # Negative where output padding exceeds the padding: the convolution back to x has just x's size.
-    high = [low[i] - added[i] for i in (0, 1)]
-    if min(out) < 1 or any(added[i] < 0 or (added[i] and added[i] >= max(steps[i], gaps[i])) for i in (0, 1)):
-        raise Unsupported("an output padding or a size that torch refuses")
-    return (low[0], high[0], low[1], high[1]), (out[0], out[1])
+def _check_padding(x: Tensor, padding: Ints) -> None:
+    # Both ends of every axis are for neocog's operators; torch has an error for them.
+    if len(padding) > x.dim() - 2:
+        raise Unsupported("more paddings than spatial axes")

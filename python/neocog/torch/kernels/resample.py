@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from neocog.ops.resample import CODES as RESAMPLE_MODES
-from neocog.torch.kernels.tensors import Ints, Unsupported, check_dtypes, core, dense_values, pair_of
+from neocog.torch.kernels.tensors import Unsupported, refusal
+from neocog.torch.library.images import Ints, core, dense
 
 _NEAREST, _LINEAR = RESAMPLE_MODES["nearest"], RESAMPLE_MODES["linear"]
 
@@ -83,17 +84,16 @@ def _scales(scales: Sequence[float | None]) -> tuple[float, float]:
 
 
 def _resample(x: Tensor, output_size: Ints, scales: Sequence[float | None], mode: int, align_corners: bool) -> Tensor:
-    check_dtypes(x)
-    if x.dim() != 2 + len(scales) or len(output_size) != len(scales) or min(output_size) < 1:
-        raise Unsupported("sizes that do not agree")
-    x, last = dense_values(x)
-    size = pair_of(output_size, x, 1)
+    if x.dim() != 2 + len(scales) or len(output_size) != len(scales) or min(output_size) < 1 or x.numel() == 0:
+        raise refusal(ValueError(), x)
+    size = (1, *output_size)[-2:]
     try:
+        images, last = dense(x)
         return core.resample_forward(  # type: ignore[no-any-return]
-            x, size, _scales(scales), mode, align_corners, len(scales) == 2, last
+            images, size, _scales(scales), mode, align_corners, len(scales) == 2, last
         )
     except ValueError as error:
-        raise Unsupported(str(error)) from None
+        raise refusal(error, x) from None
 
 
 def _resample_backward(
@@ -104,18 +104,19 @@ def _resample_backward(
     mode: int,
     align_corners: bool,
 ) -> Tensor:
-    check_dtypes(grad_y)
+    shape = grad_y.shape
     if (
-        grad_y.dim() != 2 + len(scales)
-        or tuple(grad_y.shape[2:]) != tuple(output_size)
-        or tuple(grad_y.shape[:2]) != tuple(input_size[:2])
+        len(shape) != 2 + len(scales)
+        or shape[2:] != tuple(output_size)
+        or shape[:2] != tuple(input_size[:2])
+        or grad_y.numel() == 0
     ):
-        raise Unsupported("sizes that do not agree")
-    grad_y, last = dense_values(grad_y)
-    size = pair_of(input_size[2:], grad_y, 1)
+        raise refusal(ValueError(), grad_y)
+    size = (1, *input_size[2:])[-2:]
     try:
+        grads, last = dense(grad_y)
         return core.resample_backward(  # type: ignore[no-any-return]
-            grad_y, size, _scales(scales), mode, align_corners, len(scales) == 2, last
+            grads, size, _scales(scales), mode, align_corners, len(scales) == 2, last
         )
     except ValueError as error:
-        raise Unsupported(str(error)) from None
+        raise refusal(error, grad_y) from None

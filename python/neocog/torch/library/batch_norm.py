@@ -28,7 +28,7 @@ def contiguous_all(*tensors: Tensor | None) -> list[Tensor | None]:
     return [None if tensor is None else tensor.contiguous() for tensor in tensors]
 
 
-def _training(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:
+def training_kernel(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:
     layout = core.memory_layout(x)
     if layout < 2 and x.numel():
         try:  # what is dense and right takes this way; what is not has time for the other
@@ -81,11 +81,12 @@ def _along(x: Tensor, values: Tensor) -> Tensor:
     return values.view(1, -1, *(1,) * (x.dim() - 2))
 
 
-def _inference(x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Any:
-    layout = core.memory_layout(x)
-    if layout < 2 and x.numel():
+def inference_kernel(
+    x: Tensor, mean: Tensor, var: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Any:
+    if x.numel():
         try:
-            return core.batch_norm_inference(x, mean, var, weight, bias, eps, 0, 0.0, layout == 1)
+            return core.batch_norm_inference(x, mean, var, weight, bias, eps, 0, 0.0, None)
         except ValueError:
             pass
     check_batch_norm(x, False, mean=mean, var=var, weight=weight, bias=bias)
@@ -142,7 +143,7 @@ def _check_backward(grad_y: Tensor, x: Tensor, mean: Tensor, var: Tensor, weight
     check_shape("grad_y", grad_y, tuple(x.shape), "y")
 
 
-def _backward(
+def gradients(
     grad_y: Tensor,
     x: Tensor,
     mean: Tensor,
@@ -150,15 +151,29 @@ def _backward(
     weight: Tensor | None,
     eps: float,
     training: bool,
-    output_mask: Mask,
-) -> tuple[Tensor, Tensor, Tensor]:
+    mask: Mask,
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Of x, weight and bias, those that the mask wants."""
+    layout = core.memory_layout(x)
+    if layout == core.memory_layout(grad_y) < 2 and grad_y.shape == x.shape and x.numel():
+        try:  # what is dense and right takes this way; what is not has time for the other
+            return core.batch_norm_backward(  # type: ignore[no-any-return]
+                grad_y, x, mean, var, weight, eps, training, mask, layout == 1
+            )
+        except ValueError:
+            pass
     _check_backward(grad_y, x, mean, var, weight)
     images, last = dense(x)
     grads = grad_y.contiguous(memory_format=FORMATS[last])
     mean_, var_, weight_ = contiguous_all(mean, var, weight)
-    found = core.batch_norm_backward(grads, images, mean_, var_, weight_, eps, training, tuple(output_mask), last)
-    grad_x, grad_weight, grad_bias = (x.new_empty(0) if grad is None else grad for grad in found)
-    return grad_x, grad_weight, grad_bias
+    return core.batch_norm_backward(  # type: ignore[no-any-return]
+        grads, images, mean_, var_, weight_, eps, training, mask, last
+    )
+
+
+def _backward(*arguments: Any) -> tuple[Tensor, ...]:
+    x = arguments[1]
+    return tuple(x.new_empty(0) if grad is None else grad for grad in gradients(*arguments))
 
 
 def _backward_fake(
@@ -234,7 +249,7 @@ def _second_gradients(ctx: Any, needed: Any, *grads: Tensor | None) -> Gradients
 
 batch_norm_training = define(
     "batch_norm_training(Tensor x, Tensor? weight, Tensor? bias, float eps) -> (Tensor y, Tensor mean, Tensor var)",
-    _training,
+    training_kernel,
     _training_fake,
     save=_save_training,
     backward=_training_gradients,
@@ -242,7 +257,7 @@ batch_norm_training = define(
 )
 batch_norm_inference = define(
     "batch_norm_inference(Tensor x, Tensor mean, Tensor var, Tensor? weight, Tensor? bias, float eps) -> Tensor",
-    _inference,
+    inference_kernel,
     _inference_fake,
     save=_save_inference,
     backward=_inference_gradients,

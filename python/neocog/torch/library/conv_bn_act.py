@@ -21,7 +21,8 @@ from neocog.torch.library.batch_norm import (
     fixed_statistics_gradients,
     statistics_gradient,
 )
-from neocog.torch.library.conv import conv, conv_backward, conv_fake, conv_geometry, conv_kernel
+from neocog.torch.library.conv import conv, conv_backward, conv_fake, conv_kernel
+from neocog.torch.library.conv_plan import checked_plan, conv_plan
 from neocog.torch.library.images import Ints, core, dense
 from neocog.torch.library.registration import Gradients, define
 
@@ -149,7 +150,7 @@ def _inference(
     activation: str | None,
 ) -> Any:
     code, alpha = activation_code(activation)
-    steps, pads, gaps, _ = conv_geometry(x, weight, bias, stride, padding, dilation, groups)
+    plan = checked_plan(conv_plan, x, weight, bias, stride, padding, dilation, groups)
     _check_statistics(x, weight, mean, var, bn_weight, bn_bias)
     scale = (var + eps).rsqrt_()
     if bn_weight is not None:
@@ -160,7 +161,7 @@ def _inference(
         shift.add_(bn_bias)
     x, last = dense(x, weight)
     folded = (weight * scale.view(-1, *(1,) * (weight.dim() - 1))).contiguous()
-    return core.conv_forward(x, folded, shift, None, steps, pads, gaps, groups, code, alpha, last)
+    return core.conv_forward(x, folded, shift, None, *plan[:4], code, alpha, last)
 
 
 def _check_statistics(

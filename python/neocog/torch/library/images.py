@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from neocog import _core as _typed_core
-from neocog._checks import Padding, Pair, padding_of, pair
 
 core: Any = _typed_core  # its stub speaks of NumPy arrays
+DTYPES = (torch.float32, torch.float64)
 FORMATS = (torch.contiguous_format, torch.channels_last)
 
 Ints = Sequence[int]
@@ -20,15 +19,16 @@ Ints = Sequence[int]
 
 def check_dtypes(x: Tensor, name: str = "x", **others: Tensor | None) -> None:
     """float32 or float64, and all of them the same."""
-    if x.dtype not in (torch.float32, torch.float64):
+    dtype = x.dtype
+    if dtype not in DTYPES:
         raise TypeError(
-            f"`{name}` has dtype {x.dtype}; the kernels compute float32 and float64: convert it with {name}.float()."
+            f"`{name}` has dtype {dtype}; the kernels compute float32 and float64: convert it with {name}.float()."
         )
     for other, tensor in others.items():
-        if tensor is not None and tensor.dtype is not x.dtype:
+        if tensor is not None and tensor.dtype is not dtype:
             raise TypeError(
-                f"`{other}` has dtype {tensor.dtype}, `{name}` {x.dtype}; convert one of them, for example with "
-                f"{other}.to({x.dtype})."
+                f"`{other}` has dtype {tensor.dtype}, `{name}` {dtype}; convert one of them, for example with "
+                f"{other}.to({dtype})."
             )
 
 
@@ -81,14 +81,14 @@ def empty(like: Tensor, shape: Sequence[Any], channels_last: bool, dtype: torch.
     )
 
 
-def size_of(x: Tensor) -> Any:
-    """(height, width); one-dimensional images have the height 1."""
-    return (1, x.shape[2]) if x.dim() == 3 else (x.shape[2], x.shape[3])
+def plane_of(shape: Sequence[Any]) -> tuple[Any, Any]:
+    """(height, width) of images of this shape; one-dimensional ones have the height 1."""
+    return (1, shape[2]) if len(shape) == 3 else (shape[2], shape[3])
 
 
-def pixels(x: Tensor, size: Sequence[Any]) -> tuple[Any, ...]:
-    """(height, width) as the spatial axes of x's rank."""
-    return tuple(size)[4 - x.dim() :]
+def pixels_of(plane: tuple[Any, Any], spatial: int) -> tuple[Any, ...]:
+    """(height, width) as that many spatial axes."""
+    return plane if spatial == 2 else plane[1:]
 
 
 def as_planes(x: Tensor) -> Tensor:
@@ -105,16 +105,3 @@ def ends_of(padding: Ints, spatial: int) -> Any:
             f"`padding` is {list(padding)}; give one value per spatial axis, {spatial}, or both ends of every axis."
         )
     return tuple(padding)
-
-
-@lru_cache(maxsize=1024)
-def _steps(
-    stride: tuple[int, ...], padding: tuple[int, ...], dilation: tuple[int, ...], spatial: int
-) -> tuple[Pair, Padding, Pair]:
-    steps, gaps = pair("stride", stride, spatial, 1), pair("dilation", dilation, spatial, 1)
-    return steps, padding_of(ends_of(padding, spatial), (1, 1), (1, 1), steps, gaps, spatial), gaps
-
-
-def window_steps(stride: Ints, padding: Ints, dilation: Ints, spatial: int) -> tuple[Pair, Padding, Pair]:
-    """Stride, padding and dilation for `_core`, checked."""
-    return _steps(tuple(stride), tuple(padding), tuple(dilation), spatial)

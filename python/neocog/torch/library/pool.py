@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -23,35 +24,23 @@ from neocog.torch.library.images import (
     empty,
     ends_of,
     is_channels_last,
-    pixels,
-    size_of,
+    pixels_of,
+    plane_of,
 )
 from neocog.torch.library.registration import Gradients, define
 
 
-def _windows_of(
-    size: Any, kernel_size: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool, spatial: int
-) -> Windows:
-    steps = tuple(stride) or None  # none: the kernel's size, as in aten
-    return windows(size, tuple(kernel_size), steps, ends_of(padding, spatial), tuple(dilation), ceil_mode, spatial)
-
-
-_cached_windows = lru_cache(maxsize=1024)(_windows_of)
-
-
-@lru_cache(maxsize=1024)
-def _plan(
-    shape: tuple[int, ...],
-    kernel_size: tuple[int, ...],
-    stride: tuple[int, ...],
-    padding: tuple[int, ...],
-    dilation: tuple[int, ...],
-    ceil_mode: bool,
+def _new_plan(
+    shape: Sequence[Any], kernel_size: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool
 ) -> Windows:
     """Windows over images of this shape, once they and the arguments are checked."""
     spatial = check_shape_of_images(shape)
-    size = (1, shape[2]) if spatial == 1 else (shape[2], shape[3])
-    return _windows_of(size, kernel_size, stride, padding, dilation, ceil_mode, spatial)
+    steps = tuple(stride) or None  # none: the kernel's size, as in aten
+    ends = ends_of(padding, spatial)
+    return windows(plane_of(shape), tuple(kernel_size), steps, ends, tuple(dilation), ceil_mode, spatial)
+
+
+_plan = lru_cache(maxsize=1024)(_new_plan)  # for what has data: numbers, not symbols, and lists as tuples
 
 
 @lru_cache(maxsize=1024)
@@ -71,7 +60,7 @@ def _as_given(x: Tensor, result: Tensor) -> Tensor:
     return result.squeeze(2) if x.dim() == 3 else result
 
 
-def _max_pool(x: Tensor, kernel_size: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool) -> Any:
+def max_pool_kernel(x: Tensor, kernel_size: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool) -> Any:
     w = _plan(x.shape, tuple(kernel_size), tuple(stride), tuple(padding), tuple(dilation), ceil_mode)
     images, last = _planes(x)
     found = core.max_pool_forward(images, w.out, w.kernel, w.stride, w.padding, w.dilation, True, last)
@@ -82,12 +71,12 @@ def _max_pool_fake(
     x: Tensor, kernel_size: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool
 ) -> tuple[Tensor, Tensor]:
     check_dtypes(x)
-    out = _windows_of(size_of(x), kernel_size, stride, padding, dilation, ceil_mode, check_images(x)).out
+    out = _new_plan(x.shape, kernel_size, stride, padding, dilation, ceil_mode).out
     return _maxima(x, out)
 
 
 def _maxima(x: Tensor, out: Any) -> tuple[Tensor, Tensor]:
-    shape, last = (*x.shape[:2], *pixels(x, out)), is_channels_last(x)
+    shape, last = (*x.shape[:2], *pixels_of(out, x.dim() - 2)), is_channels_last(x)
     return empty(x, shape, last), empty(x, shape, last, torch.int64)
 
 
@@ -96,7 +85,7 @@ def _output_size(x: Tensor, output_size: Ints) -> Any:
     return spatial_size("output_size", tuple(output_size), check_images(x))
 
 
-def _adaptive_max_pool(x: Tensor, output_size: Ints) -> tuple[Tensor, Tensor]:
+def adaptive_max_pool_kernel(x: Tensor, output_size: Ints) -> tuple[Tensor, Tensor]:
     size = _adaptive_plan(x.shape, tuple(output_size))
     images, last = _planes(x)
     y, indices = core.adaptive_max_pool_forward(images, size, True, last)
@@ -132,18 +121,14 @@ def _check_size(grad_y: Tensor, in_size: Any, channels_last: bool) -> tuple[Any,
     return (*grad_y.shape[:2], *in_size)
 
 
-def _plane_size(in_size: Any) -> tuple[int, int]:
-    return (in_size[0], in_size[1]) if len(in_size) == 2 else (1, in_size[0])
-
-
 def _grads(grad_y: Tensor, channels_last: bool) -> Tensor:
     return as_planes(grad_y.contiguous(memory_format=FORMATS[channels_last]))
 
 
-def _max_pool_backward(grad_y: Tensor, indices: Tensor, in_size: Any, channels_last: bool) -> Tensor:
-    _check_indices(grad_y, indices, in_size, channels_last)
+def max_pool_backward_kernel(grad_y: Tensor, indices: Tensor, in_size: Any, channels_last: bool) -> Tensor:
+    shape = _check_indices(grad_y, indices, in_size, channels_last)
     grads, places = _grads(grad_y, channels_last), _grads(indices, channels_last)
-    return _as_given(grad_y, core.max_pool_backward(grads, places, _plane_size(in_size), channels_last))
+    return _as_given(grad_y, core.max_pool_backward(grads, places, plane_of(shape), channels_last))
 
 
 def _check_indices(grad_y: Tensor, indices: Tensor, in_size: Any, channels_last: bool) -> tuple[Any, ...]:
@@ -174,7 +159,7 @@ def _check_divisor(divisor: int | None) -> None:
         raise ValueError("`divisor_override` is 0; give another number, or None for the number of pixels.")
 
 
-def _avg_pool(
+def avg_pool_kernel(
     x: Tensor,
     kernel_size: Ints,
     stride: Ints,
@@ -196,8 +181,8 @@ def _avg_pool_fake(
 ) -> Tensor:
     check_dtypes(x)
     _check_divisor(divisor_override)
-    out = _windows_of(size_of(x), kernel_size, stride, padding, (1,), ceil_mode, check_images(x)).out
-    return empty(x, (*x.shape[:2], *pixels(x, out)), is_channels_last(x))
+    out = _new_plan(x.shape, kernel_size, stride, padding, (1,), ceil_mode).out
+    return empty(x, (*x.shape[:2], *pixels_of(out, x.dim() - 2)), is_channels_last(x))
 
 
 def _save_size(ctx: Any, arguments: tuple[Any, ...], _: Any) -> None:
@@ -209,7 +194,7 @@ def _avg_gradients(ctx: Any, _: Any, grad_y: Tensor | None) -> Gradients:
     return () if grad_y is None else (avg_pool_backward(grad_y, ctx.size, *ctx.rest, ctx.last),)
 
 
-def _avg_pool_backward(
+def avg_pool_backward_kernel(
     grad_y: Tensor,
     in_size: Any,
     kernel_size: Ints,
@@ -220,27 +205,17 @@ def _avg_pool_backward(
     divisor_override: int | None,
     channels_last: bool,
 ) -> Tensor:
-    size = _plane_size(in_size)
-    w = _check_average(
-        _cached_windows,
-        grad_y,
-        tuple(in_size),
-        kernel_size,
-        stride,
-        padding,
-        ceil_mode,
-        divisor_override,
-        channels_last,
-    )
+    numbers = (kernel_size, stride, padding, ceil_mode, divisor_override)
+    w, shape = _check_average(_plan, grad_y, in_size, *numbers, channels_last)
     grads = _grads(grad_y, channels_last)
     grad_x = core.avg_pool_backward(
-        grads, size, w.kernel, w.stride, w.padding, count_include_pad, divisor_override, channels_last
+        grads, plane_of(shape), w.kernel, w.stride, w.padding, count_include_pad, divisor_override, channels_last
     )
     return _as_given(grad_y, grad_x)
 
 
 def _check_average(
-    windows_of: Any,
+    plan: Callable[..., Windows],
     grad_y: Tensor,
     in_size: Any,
     kernel_size: Ints,
@@ -249,13 +224,13 @@ def _check_average(
     ceil_mode: bool,
     divisor_override: int | None,
     channels_last: bool,
-) -> Windows:
+) -> tuple[Windows, tuple[Any, ...]]:
+    """The windows over x, and x's shape."""
     shape = _check_size(grad_y, in_size, channels_last)
     _check_divisor(divisor_override)
-    size, spatial = _plane_size(in_size), len(in_size)
-    w: Windows = windows_of(size, tuple(kernel_size), tuple(stride), tuple(padding), (1,), ceil_mode, spatial)
-    check_shape("grad_y", grad_y, (*shape[:2], *pixels(grad_y, w.out)), "y")
-    return w
+    w = plan(shape, tuple(kernel_size), tuple(stride), tuple(padding), (1,), ceil_mode)
+    check_shape("grad_y", grad_y, (*shape[:2], *pixels_of(w.out, len(in_size))), "y")
+    return w, shape
 
 
 def _avg_pool_backward_fake(
@@ -269,17 +244,15 @@ def _avg_pool_backward_fake(
     divisor_override: int | None,
     channels_last: bool,
 ) -> Tensor:
-    _check_average(
-        _windows_of, grad_y, in_size, kernel_size, stride, padding, ceil_mode, divisor_override, channels_last
-    )
-    return empty(grad_y, (*grad_y.shape[:2], *in_size), channels_last)
+    numbers = (kernel_size, stride, padding, ceil_mode, divisor_override)
+    return empty(grad_y, _check_average(_new_plan, grad_y, in_size, *numbers, channels_last)[1], channels_last)
 
 
 def _save_rest(ctx: Any, arguments: tuple[Any, ...], _: Any) -> None:
     ctx.rest = arguments[2:-1]
 
 
-def _adaptive_avg_pool(x: Tensor, output_size: Ints) -> Tensor:
+def adaptive_avg_pool_kernel(x: Tensor, output_size: Ints) -> Tensor:
     size = _adaptive_plan(x.shape, tuple(output_size))
     images, last = _planes(x)
     return _as_given(x, core.adaptive_avg_pool_forward(images, size, last))
@@ -287,17 +260,17 @@ def _adaptive_avg_pool(x: Tensor, output_size: Ints) -> Tensor:
 
 def _adaptive_avg_pool_fake(x: Tensor, output_size: Ints) -> Tensor:
     out = _output_size(x, output_size)
-    return empty(x, (*x.shape[:2], *pixels(x, out)), is_channels_last(x))
+    return empty(x, (*x.shape[:2], *pixels_of(out, x.dim() - 2)), is_channels_last(x))
 
 
 def _adaptive_avg_gradients(ctx: Any, _: Any, grad_y: Tensor | None) -> Gradients:
     return () if grad_y is None else (adaptive_avg_pool_backward(grad_y, ctx.size, ctx.last),)
 
 
-def _adaptive_avg_pool_backward(grad_y: Tensor, in_size: Any, channels_last: bool) -> Tensor:
-    _check_size(grad_y, in_size, channels_last)
+def adaptive_avg_pool_backward_kernel(grad_y: Tensor, in_size: Any, channels_last: bool) -> Tensor:
+    shape = _check_size(grad_y, in_size, channels_last)
     grads = _grads(grad_y, channels_last)
-    return _as_given(grad_y, core.adaptive_avg_pool_backward(grads, _plane_size(in_size), channels_last))
+    return _as_given(grad_y, core.adaptive_avg_pool_backward(grads, plane_of(shape), channels_last))
 
 
 def _adaptive_avg_pool_backward_fake(grad_y: Tensor, in_size: Any, channels_last: bool) -> Tensor:
@@ -315,7 +288,7 @@ def _first(*_: Any) -> tuple[int]:
 max_pool = define(
     "max_pool(Tensor x, int[] kernel_size, int[] stride, int[] padding, int[] dilation, bool ceil_mode) "
     "-> (Tensor y, Tensor indices)",
-    _max_pool,
+    max_pool_kernel,
     _max_pool_fake,
     save=_save_indices,
     backward=_max_gradients,
@@ -323,7 +296,7 @@ max_pool = define(
 )
 adaptive_max_pool = define(
     "adaptive_max_pool(Tensor x, int[] output_size) -> (Tensor y, Tensor indices)",
-    _adaptive_max_pool,
+    adaptive_max_pool_kernel,
     _adaptive_max_pool_fake,
     save=_save_indices,
     backward=_max_gradients,
@@ -331,7 +304,7 @@ adaptive_max_pool = define(
 )
 max_pool_backward = define(
     "max_pool_backward(Tensor grad_y, Tensor indices, SymInt[] in_size, bool channels_last) -> Tensor",
-    _max_pool_backward,
+    max_pool_backward_kernel,
     _max_pool_backward_fake,
     save=_save_places,
     backward=_max_second_gradients,
@@ -340,7 +313,7 @@ max_pool_backward = define(
 avg_pool = define(
     "avg_pool(Tensor x, int[] kernel_size, int[] stride, int[] padding, bool ceil_mode, bool count_include_pad, "
     "int? divisor_override) -> Tensor",
-    _avg_pool,
+    avg_pool_kernel,
     _avg_pool_fake,
     save=_save_size,
     backward=_avg_gradients,
@@ -349,7 +322,7 @@ avg_pool = define(
 avg_pool_backward = define(
     "avg_pool_backward(Tensor grad_y, SymInt[] in_size, int[] kernel_size, int[] stride, int[] padding, "
     "bool ceil_mode, bool count_include_pad, int? divisor_override, bool channels_last) -> Tensor",
-    _avg_pool_backward,
+    avg_pool_backward_kernel,
     _avg_pool_backward_fake,
     save=_save_rest,
     backward=lambda ctx, _, grad: () if grad is None else (avg_pool(grad, *ctx.rest),),
@@ -357,7 +330,7 @@ avg_pool_backward = define(
 )
 adaptive_avg_pool = define(
     "adaptive_avg_pool(Tensor x, int[] output_size) -> Tensor",
-    _adaptive_avg_pool,
+    adaptive_avg_pool_kernel,
     _adaptive_avg_pool_fake,
     save=_save_size,
     backward=_adaptive_avg_gradients,
@@ -365,7 +338,7 @@ adaptive_avg_pool = define(
 )
 adaptive_avg_pool_backward = define(
     "adaptive_avg_pool_backward(Tensor grad_y, SymInt[] in_size, bool channels_last) -> Tensor",
-    _adaptive_avg_pool_backward,
+    adaptive_avg_pool_backward_kernel,
     _adaptive_avg_pool_backward_fake,
     save=_save_output_size,
     backward=lambda ctx, _, grad: () if grad is None else (adaptive_avg_pool(grad, ctx.output_size),),

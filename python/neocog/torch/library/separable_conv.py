@@ -2,35 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
-from neocog.torch.library.conv import (
-    Mask,
-    contiguous,
-    conv,
-    conv_backward,
-    conv_geometry,
-    either_last,
-    is_planar,
-    wanted_of,
-)
-from neocog.torch.library.images import (
-    FORMATS,
-    Ints,
-    as_planes,
-    check_dtypes,
-    check_shape,
-    core,
-    dense,
-    empty,
-    pixels,
-)
+from neocog.torch.library.conv import conv, conv_backward
+from neocog.torch.library.conv_plan import Plan, checked_plan, conv_plan, new_conv_plan
+from neocog.torch.library.convolutions import Mask, contiguous, either_last, has_last, wanted_of
+from neocog.torch.library.images import FORMATS, Ints, as_planes, check_dtypes, check_shape, core, dense, empty
 from neocog.torch.library.registration import Gradients, define, define_composite
 
 
-def _geometry(
+def _checked_plan(
+    plan: Callable[..., Plan],
     x: Tensor,
     depthwise_weight: Tensor,
     pointwise_weight: Tensor,
@@ -38,7 +23,8 @@ def _geometry(
     stride: Ints,
     padding: Ints,
     dilation: Ints,
-) -> Any:
+) -> Plan:
+    """That of the depthwise part, once all arguments are checked."""
     check_dtypes(x, depthwise_weight=depthwise_weight, pointwise_weight=pointwise_weight, bias=bias)
     shape = tuple(depthwise_weight.shape)
     if x.dim() in (3, 4) and len(shape) == x.dim() and (shape[1] != 1 or shape[0] % x.shape[1]):
@@ -46,7 +32,7 @@ def _geometry(
             f"`depthwise_weight` has shape {shape}; for the {x.shape[1]} channels of `x` it must be "
             f"({x.shape[1]} * depth_multiplier, 1, ...)."
         )
-    geometry = conv_geometry(x, depthwise_weight, None, stride, padding, dilation, x.shape[1])
+    found = checked_plan(plan, x, depthwise_weight, None, stride, padding, dilation, x.shape[1])
     if pointwise_weight.dim() != x.dim() or pointwise_weight.shape[0] == 0:
         raise ValueError(
             f"`pointwise_weight` has shape {tuple(pointwise_weight.shape)}; give it {x.dim()} axes, none of them empty."
@@ -59,11 +45,7 @@ def _geometry(
         f"`depthwise_weight` of shape {shape}",
     )
     check_shape("bias", bias, (out,), f"`pointwise_weight` of shape {tuple(pointwise_weight.shape)}")
-    return geometry
-
-
-def _last(weight: Tensor) -> bool:
-    return core.memory_layout(weight) % 2 == 1  # type: ignore[no-any-return]
+    return found
 
 
 def _separable_conv(
@@ -76,10 +58,15 @@ def _separable_conv(
     dilation: Ints,
 ) -> Any:
     planes = x.dim() == 4
-    if planes and depthwise_weight.dim() == 4 and is_planar(stride, padding, dilation):
+    if (
+        planes
+        and depthwise_weight.dim() == 4
+        and len(stride) == len(padding) == len(dilation) == 2
+        and padding[0] >= 0 <= padding[1]
+    ):
         layout = core.memory_layout(x)
         if layout < 2 and pointwise_weight.shape[1:2] == depthwise_weight.shape[:1]:
-            last = layout == 1 or _last(depthwise_weight) or _last(pointwise_weight)
+            last = layout == 1 or has_last(depthwise_weight) or has_last(pointwise_weight)
             try:  # what is dense and right takes this way; what is not has time for the other
                 weights = (depthwise_weight, pointwise_weight, bias)
                 y = core.separable_forward(x, *weights, stride, padding, dilation, 0, 0.0, last)
@@ -88,18 +75,16 @@ def _separable_conv(
             else:
                 if y.numel():
                     return y
-    steps, pads, gaps, _ = _geometry(x, depthwise_weight, pointwise_weight, bias, stride, padding, dilation)
+    plan = _checked_plan(conv_plan, x, depthwise_weight, pointwise_weight, bias, stride, padding, dilation)
     x, last = dense(x, depthwise_weight)
-    if not last and planes and _last(pointwise_weight):
+    if not last and planes and has_last(pointwise_weight):
         x, last = x.contiguous(memory_format=FORMATS[True]), True
     y = core.separable_forward(
         as_planes(x),
         as_planes(depthwise_weight).contiguous(),
         as_planes(pointwise_weight).contiguous(),
         contiguous(bias),
-        steps,
-        pads,
-        gaps,
+        *plan[:3],
         0,
         0.0,
         last,
@@ -108,8 +93,8 @@ def _separable_conv(
 
 
 def _fake(x: Tensor, depthwise_weight: Tensor, pointwise_weight: Tensor, *rest: Any) -> Tensor:
-    size = _geometry(x, depthwise_weight, pointwise_weight, *rest)[3]
-    shape = (x.shape[0], pointwise_weight.shape[0], *pixels(x, size))
+    plan = _checked_plan(new_conv_plan, x, depthwise_weight, pointwise_weight, *rest)
+    shape = (x.shape[0], pointwise_weight.shape[0], *plan.shape[2:])
     return empty(x, shape, either_last(x, depthwise_weight, pointwise_weight))
 
 
