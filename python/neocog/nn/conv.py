@@ -52,6 +52,13 @@ class Conv1d(_Strided, torch.nn.Conv1d):
     """torch.nn.Conv1d on neocog's kernels; `padding="same"` takes any stride (ceil(size / stride) outputs)."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if (
+            input.dim() == 3
+            and self.padding_mode == "zeros"
+            and self.padding.__class__ is tuple
+            and supported(input, weight, bias)
+        ):
+            return _conv(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)  # type: ignore[no-any-return]
         return _forward(self, input, weight, bias, super()._conv_forward, F.conv1d)
 
 
@@ -59,6 +66,13 @@ class Conv2d(_Strided, torch.nn.Conv2d):
     """torch.nn.Conv2d on neocog's kernels; `padding="same"` takes any stride (ceil(size / stride) outputs)."""
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        if (
+            input.dim() == 4
+            and self.padding_mode == "zeros"
+            and self.padding.__class__ is tuple
+            and supported(input, weight, bias)
+        ):
+            return _conv(input, weight, bias, self.stride, self.padding, self.dilation, self.groups)  # type: ignore[no-any-return]
         return _forward(self, input, weight, bias, super()._conv_forward, F.conv2d)
 
 

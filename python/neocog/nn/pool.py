@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -98,8 +99,14 @@ def _batch(x: Tensor, spatial: int) -> Tensor:
     return x if x.dim() == spatial + 2 else x.contiguous().unsqueeze(0)
 
 
+def _ends(layer: Any, x: Tensor, spatial: int, dilation: Any) -> Sequence[int]:
+    if isinstance(layer.padding, str):
+        return ends_of(layer.padding, x.shape[-spatial:], layer.kernel_size, layer.stride, dilation)
+    return values(layer.padding)
+
+
 def _max(layer: Any, x: Tensor, spatial: int) -> Any:
-    padding = ends_of(layer.padding, x.shape[-spatial:], layer.kernel_size, layer.stride, layer.dilation)
+    padding = _ends(layer, x, spatial, layer.dilation)
     y, indices = _max_pool(
         _batch(x, spatial),
         values(layer.kernel_size),
@@ -118,7 +125,7 @@ def _maxima(layer: Any, x: Tensor, y: Tensor, indices: Tensor) -> Any:
 
 
 def _avg(layer: Any, x: Tensor, spatial: int) -> Tensor:
-    padding = ends_of(layer.padding, x.shape[-spatial:], layer.kernel_size, layer.stride, 1)
+    padding = _ends(layer, x, spatial, 1)
     y: Tensor = _avg_pool(
         _batch(x, spatial),
         values(layer.kernel_size),

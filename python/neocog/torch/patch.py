@@ -7,6 +7,7 @@ not compute goes to the kernel that was there before, and is counted.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import warnings
@@ -47,6 +48,20 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 }
 
 
+class _Count:
+    """How often `add` was called: a step of `itertools.count` is one for all threads, and needs no lock."""
+
+    def __init__(self) -> None:
+        self.add = itertools.count().__next__
+        self._taken = 0  # by reading, and by starting again
+
+    def read(self, reset: bool) -> int:
+        """The calls since the last reset; one reader at a time."""
+        calls = self.add() - self._taken
+        self._taken += 1 + calls * reset
+        return calls
+
+
 class _Override:
     """One operator: ours, else the kernel that was there before; and how often which."""
 
@@ -55,18 +70,26 @@ class _Override:
         self.original = torch.library.get_kernel(f"aten::{name}", "CPU")
         # The dispatcher leaves out trailing arguments that have their default; a boxed call needs them.
         self.defaults = tuple(a.default_value for a in getattr(torch.ops.aten, name).default._schema.arguments)
-        self.calls = 0
+        self.calls = _Count()
         self.fallbacks: Counter[str] = Counter()
 
-    def __call__(self, *args: Any) -> Any:
-        try:
-            result = self.function(*args)
-        except Unsupported as unsupported:
-            reason = str(unsupported)
-        else:
-            with _counting:
-                self.calls += 1
-            return result
+    def kernel(self) -> Callable[..., Any]:
+        """What the dispatcher calls: one frame of Python above the operator's function."""
+        function, count, fall_back = self.function, self.calls.add, self._fall_back
+
+        def run(*args: Any) -> Any:
+            try:
+                result = function(*args)
+            except Unsupported as unsupported:
+                reason = str(unsupported)
+            else:
+                count()
+                return result
+            return fall_back(reason, args)
+
+        return run
+
+    def _fall_back(self, reason: str, args: tuple[Any, ...]) -> Any:
         # torch itself explains arguments that it refuses: those are errors, not fallbacks.
         result = self.original.call_boxed(_CPU, *args, *self.defaults[len(args) :])
         with _counting:
@@ -105,7 +128,7 @@ def enable() -> None:
                     warnings.filterwarnings("ignore", "(?s).*previously registered kernel", UserWarning)
                     for name, override in _overrides.items():
                         library.impl(  # type: ignore[no-untyped-call]
-                            name, override, "CPU", allow_override=True
+                            name, override.kernel(), "CPU", allow_override=True
                         )
             except BaseException:
                 library._destroy()  # type: ignore[no-untyped-call]
@@ -158,14 +181,12 @@ def stats(*, reset: bool = False) -> dict[str, dict[str, Any]]:
         By the operator's name in aten: `neocog`, calls on our kernels, and `torch`, for each reason the number of
         calls that went to torch's own.
     """
+    found = {}
     with _counting:
-        found = {
-            name: {"neocog": override.calls, "torch": dict(override.fallbacks)}
-            for name, override in _overrides.items()
-            if override.calls or override.fallbacks
-        }
-        if reset:
-            for override in _overrides.values():
-                override.calls = 0
+        for name, override in _overrides.items():
+            calls, fallbacks = override.calls.read(reset), dict(override.fallbacks)
+            if reset:
                 override.fallbacks.clear()
+            if calls or fallbacks:
+                found[name] = {"neocog": calls, "torch": fallbacks}
     return found

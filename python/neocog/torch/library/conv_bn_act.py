@@ -167,6 +167,12 @@ def _inference(
 def _check_statistics(
     x: Tensor, weight: Tensor, mean: Tensor, var: Tensor, bn_weight: Tensor | None, bn_bias: Tensor | None
 ) -> None:
+    channels, dtype = weight.shape[:1], weight.dtype
+    for tensor in (mean, var, bn_weight, bn_bias):
+        if tensor is not None and (tensor.shape != channels or tensor.dtype is not dtype):
+            break
+    else:
+        return
     # What the convolution gives has the channels of the kernels.
     like = weight.detach().transpose(0, 1)
     check_batch_norm(like, counted=False, mean=mean, var=var, bn_weight=bn_weight, bn_bias=bn_bias)

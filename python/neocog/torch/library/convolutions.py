@@ -129,7 +129,11 @@ def _backward(
     grad_x, grad_weight, grad_bias, _ = gradients(transposed, found, grad_y, x, weight, mask)
     if grad_weight is not None:
         grad_weight = _like_weight(grad_weight, weight.dim() == 4 and has_last(weight))
-    return tuple(x.new_empty(0) if grad is None else grad for grad in (grad_x, grad_weight, grad_bias))
+    return (
+        x.new_empty(0) if grad_x is None else grad_x,
+        x.new_empty(0) if grad_weight is None else grad_weight,
+        x.new_empty(0) if grad_bias is None else grad_bias,
+    )
 
 
 def _like_weight(grad: Tensor, channels_last: bool) -> Tensor:

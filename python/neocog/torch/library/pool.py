@@ -56,6 +56,11 @@ def _planes(x: Tensor) -> tuple[Tensor, bool]:
     return (images, last) if x.dim() == 4 else (images.unsqueeze(2), last)
 
 
+def _is_planar(x: Tensor, size: Any) -> bool:
+    """Whether a tensor and the size of the other can go to `_core` as they are."""
+    return len(size) == 2 and x.dim() == 4 and x.numel() > 0 and size[0] > 0 < size[1]
+
+
 def _as_given(x: Tensor, result: Tensor) -> Tensor:
     return result.squeeze(2) if x.dim() == 3 else result
 
@@ -86,6 +91,12 @@ def _output_size(x: Tensor, output_size: Ints) -> Any:
 
 
 def adaptive_max_pool_kernel(x: Tensor, output_size: Ints) -> tuple[Tensor, Tensor]:
+    if _is_planar(x, output_size):
+        layout = core.memory_layout(x)
+        try:  # what is dense and right takes this way; what is not has time for the other
+            return core.adaptive_max_pool_forward(x, output_size, True, layout == 1)  # type: ignore[no-any-return]
+        except ValueError:
+            pass
     size = _adaptive_plan(x.shape, tuple(output_size))
     images, last = _planes(x)
     y, indices = core.adaptive_max_pool_forward(images, size, True, last)
@@ -126,6 +137,11 @@ def _grads(grad_y: Tensor, channels_last: bool) -> Tensor:
 
 
 def max_pool_backward_kernel(grad_y: Tensor, indices: Tensor, in_size: Any, channels_last: bool) -> Tensor:
+    if _is_planar(grad_y, in_size):
+        try:  # what is dense and right takes this way; what is not has time for the other
+            return core.max_pool_backward(grad_y, indices, in_size, channels_last)  # type: ignore[no-any-return]
+        except ValueError:
+            pass
     shape = _check_indices(grad_y, indices, in_size, channels_last)
     grads, places = _grads(grad_y, channels_last), _grads(indices, channels_last)
     return _as_given(grad_y, core.max_pool_backward(grads, places, plane_of(shape), channels_last))
@@ -205,6 +221,18 @@ def avg_pool_backward_kernel(
     divisor_override: int | None,
     channels_last: bool,
 ) -> Tensor:
+    if divisor_override is not None:
+        _check_divisor(divisor_override)
+    if _is_planar(grad_y, in_size):
+        batch, channels, *size = grad_y.shape
+        lists = (tuple(kernel_size), tuple(stride), tuple(padding), (1,))
+        w = _plan((batch, channels, *in_size), *lists, ceil_mode)
+        if (size[0], size[1]) == w.out:
+            rest = (w.kernel, w.stride, w.padding, count_include_pad, divisor_override, channels_last)
+            try:
+                return core.avg_pool_backward(grad_y, in_size, *rest)  # type: ignore[no-any-return]
+            except ValueError:
+                pass
     numbers = (kernel_size, stride, padding, ceil_mode, divisor_override)
     w, shape = _check_average(_plan, grad_y, in_size, *numbers, channels_last)
     grads = _grads(grad_y, channels_last)
@@ -253,6 +281,12 @@ def _save_rest(ctx: Any, arguments: tuple[Any, ...], _: Any) -> None:
 
 
 def adaptive_avg_pool_kernel(x: Tensor, output_size: Ints) -> Tensor:
+    if _is_planar(x, output_size):
+        layout = core.memory_layout(x)
+        try:
+            return core.adaptive_avg_pool_forward(x, output_size, layout == 1)  # type: ignore[no-any-return]
+        except ValueError:
+            pass
     size = _adaptive_plan(x.shape, tuple(output_size))
     images, last = _planes(x)
     return _as_given(x, core.adaptive_avg_pool_forward(images, size, last))
@@ -268,6 +302,11 @@ def _adaptive_avg_gradients(ctx: Any, _: Any, grad_y: Tensor | None) -> Gradient
 
 
 def adaptive_avg_pool_backward_kernel(grad_y: Tensor, in_size: Any, channels_last: bool) -> Tensor:
+    if _is_planar(grad_y, in_size):
+        try:
+            return core.adaptive_avg_pool_backward(grad_y, in_size, channels_last)  # type: ignore[no-any-return]
+        except ValueError:
+            pass
     shape = _check_size(grad_y, in_size, channels_last)
     grads = _grads(grad_y, channels_last)
     return _as_given(grad_y, core.adaptive_avg_pool_backward(grads, plane_of(shape), channels_last))

@@ -96,12 +96,18 @@ def _autograd_kernel(
         {"forward": staticmethod(forward), "backward": staticmethod(apply_backward)},
     )
 
+    # Looked up once: this is on the way of every call that is not in inference mode.
+    transforms_active, any_requires_grad = _C._are_functorch_transforms_active, _C._any_requires_grad
+    is_grad_enabled = torch.is_grad_enabled
+
     def kernel(keyset: Any, *arguments: Any) -> Any:
-        transforms = _C._are_functorch_transforms_active()
-        recording = torch.is_grad_enabled() and _C._any_requires_grad(*arguments)
+        transforms = transforms_active()
         # Forward mode has no formula here: `apply` says so, where `run` would lose the tangents.
-        if not (recording or transforms or forward_ad._current_level >= 0):
-            return run(keyset, arguments)
+        if not (transforms or forward_ad._current_level >= 0) and not (
+            is_grad_enabled() and any_requires_grad(*arguments)
+        ):
+            # Nothing records, so the plain kernel needs no guard against autograd either.
+            return cpu(*arguments) if keyset.raw_repr() == _PLAIN_CPU else run(keyset, arguments)
         if transforms:
             with _functorch.enable_single_level_autograd_function():  # type: ignore[attr-defined]
                 return function.apply(keyset, *arguments)
