@@ -18,7 +18,8 @@ class BatchNorm1d(torch.nn.BatchNorm1d):
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
-        return _forward(self, input) if runs_here(self, input) else super().forward(input)
+        y = _forward(self, input)
+        return super().forward(input) if y is None else y
 
 
 class BatchNorm2d(torch.nn.BatchNorm2d):
@@ -26,19 +27,13 @@ class BatchNorm2d(torch.nn.BatchNorm2d):
 
     def forward(self, input: Tensor) -> Tensor:
         self._check_input_dim(input)
-        return _forward(self, input) if runs_here(self, input) else super().forward(input)
+        y = _forward(self, input)
+        return super().forward(input) if y is None else y
 
 
 def uses_batch(layer: Any) -> bool:
     """Whether a batch norm takes the statistics of its batch."""
     return layer.training or (layer.running_mean is None and layer.running_var is None)
-
-
-def runs_here(layer: Any, x: Tensor) -> bool:
-    """Whether our kernels compute this layer; torch says what is wrong with one value per channel."""
-    if not supported(x, layer.weight, layer.bias, layer.running_mean, layer.running_var):
-        return False
-    return not uses_batch(layer) or x.numel() // x.shape[1] > 1
 
 
 def update_statistics(layer: Any, mean: Tensor, var: Tensor, count: int) -> None:
@@ -57,11 +52,18 @@ def update_statistics(layer: Any, mean: Tensor, var: Tensor, count: int) -> None
             layer.running_var.mul_(1 - momentum).add_(var, alpha=momentum * count / (count - 1))
 
 
-def _forward(layer: Any, x: Tensor) -> Tensor:
+def _forward(layer: Any, x: Tensor) -> Tensor | None:
+    """y, or None where torch is to compute this, or to say what is wrong with one value per channel."""
+    weight, bias, running_mean, running_var = layer.weight, layer.bias, layer.running_mean, layer.running_var
+    if not supported(x, weight, bias, running_mean, running_var):
+        return None
     y: Tensor
-    if not uses_batch(layer):
-        y = _inference(x, layer.running_mean, layer.running_var, layer.weight, layer.bias, layer.eps)
+    if not layer.training and running_mean is not None and running_var is not None:
+        y = _inference(x, running_mean, running_var, weight, bias, layer.eps)
         return y
-    y, mean, var = _training(x, layer.weight, layer.bias, layer.eps)
-    update_statistics(layer, mean, var, x.numel() // x.shape[1])
+    count = x.numel() // x.shape[1]
+    if count < 2 or not uses_batch(layer):
+        return None
+    y, mean, var = _training(x, weight, bias, layer.eps)
+    update_statistics(layer, mean, var, count)
     return y

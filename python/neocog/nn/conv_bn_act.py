@@ -13,6 +13,7 @@ from neocog._activations import activation_code
 from neocog.nn._support import OPS, ends_of, supported
 from neocog.nn.batch_norm import BatchNorm2d, update_statistics, uses_batch
 from neocog.nn.conv import Conv2d
+from neocog.torch.library.conv_plan import new_conv_plan
 
 _training = OPS.conv_bn_act_training.default
 _inference = OPS.conv_bn_act_inference.default
@@ -118,15 +119,11 @@ class ConvBNAct(torch.nn.Module):
         return f"activation={self.activation!r}"
 
 
-def _pixels(conv: Conv2d, x: Tensor) -> int:
+def _pixels(conv: Conv2d, x: Tensor) -> Any:
     """Of one image that the convolution gives."""
     ends = ends_of(conv.padding, x.shape[-2:], conv.kernel_size, conv.stride, conv.dilation)
-    low, high = (ends[0::2], ends[1::2]) if len(ends) == 4 else (ends, ends)
-    pixels = 1
-    for axis in (0, 1):
-        reach = conv.dilation[axis] * (conv.kernel_size[axis] - 1) + 1
-        pixels *= (x.shape[2 + axis] + low[axis % len(low)] + high[axis % len(high)] - reach) // conv.stride[axis] + 1
-    return pixels
+    height, width = new_conv_plan(x.shape, conv.weight.shape, conv.stride, ends, conv.dilation, conv.groups).size
+    return height * width
 
 
 def _hooked(layer: torch.nn.Module) -> bool:

@@ -16,45 +16,29 @@ class ConvTranspose1d(torch.nn.ConvTranspose1d):
     """torch.nn.ConvTranspose1d on neocog's kernels."""
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if not _runs_here(self, input):
-            return super().forward(input, output_size)
-        return _forward(self, input, output_size)
+        y = _forward(self, input, output_size)
+        return super().forward(input, output_size) if y is None else y
 
 
 class ConvTranspose2d(torch.nn.ConvTranspose2d):
     """torch.nn.ConvTranspose2d on neocog's kernels."""
 
     def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if not _runs_here(self, input):
-            return super().forward(input, output_size)
-        return _forward(self, input, output_size)
+        y = _forward(self, input, output_size)
+        return super().forward(input, output_size) if y is None else y
 
 
-def _runs_here(layer: Any, x: Tensor) -> bool:
-    spatial = len(layer.kernel_size)
-    return (
-        layer.padding_mode == "zeros"
-        and spatial + 1 <= x.dim() <= spatial + 2
-        and supported(x, layer.weight, layer.bias)
-    )
-
-
-def _forward(layer: Any, x: Tensor, output_size: Any) -> Tensor:
-    spatial = len(layer.kernel_size)
+def _forward(layer: Any, x: Tensor, output_size: Any) -> Tensor | None:
+    """y, or None where torch is to compute this."""
+    spatial, weight, bias = len(layer.kernel_size), layer.weight, layer.bias
+    batched = x.dim() == spatial + 2
+    if layer.padding_mode != "zeros" or not (batched or x.dim() == spatial + 1) or not supported(x, weight, bias):
+        return None
     added = layer.output_padding
     if output_size is not None:
         added = layer._output_padding(
             x, output_size, layer.stride, layer.padding, layer.kernel_size, spatial, layer.dilation
         )
-    batched = x.dim() == spatial + 2
-    y: Tensor = _conv_transpose(
-        x if batched else x.unsqueeze(0),
-        layer.weight,
-        layer.bias,
-        layer.stride,
-        layer.padding,
-        added,
-        layer.groups,
-        layer.dilation,
-    )
+    images = x if batched else x.unsqueeze(0)
+    y: Tensor = _conv_transpose(images, weight, bias, layer.stride, layer.padding, added, layer.groups, layer.dilation)
     return y if batched else y.squeeze(0)

@@ -67,7 +67,9 @@ class _SeparableConv(torch.nn.Module):
         spatial = self._spatial
         batched = input.dim() == spatial + 2
         tensors = (self.depthwise_weight, self.pointwise_weight, self.bias)
-        ends = ends_of(self.padding, input.shape[-spatial:], self.kernel_size, self.stride, self.dilation)
+        ends: Any = self.padding
+        if isinstance(ends, str):
+            ends = ends_of(ends, input.shape[-spatial:], self.kernel_size, self.stride, self.dilation)
         y: Tensor
         if not supported(input, *tensors):
             convolve: Any = F.conv1d if spatial == 1 else F.conv2d

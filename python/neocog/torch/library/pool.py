@@ -67,6 +67,11 @@ def _as_given(x: Tensor, result: Tensor) -> Tensor:
 
 def max_pool_kernel(x: Tensor, kernel_size: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool) -> Any:
     w = _plan(x.shape, tuple(kernel_size), tuple(stride), tuple(padding), tuple(dilation), ceil_mode)
+    if x.dim() == 4 and (layout := core.memory_layout(x)) < 2:
+        try:  # what is dense and right takes this way; what is not has time for the other
+            return core.max_pool_forward(x, w.out, w.kernel, w.stride, w.padding, w.dilation, True, layout == 1)
+        except ValueError:
+            pass
     images, last = _planes(x)
     found = core.max_pool_forward(images, w.out, w.kernel, w.stride, w.padding, w.dilation, True, last)
     return found if x.dim() == 4 else (found[0].squeeze(2), found[1].squeeze(2))
@@ -93,7 +98,7 @@ def _output_size(x: Tensor, output_size: Ints) -> Any:
 def adaptive_max_pool_kernel(x: Tensor, output_size: Ints) -> tuple[Tensor, Tensor]:
     if _is_planar(x, output_size):
         layout = core.memory_layout(x)
-        try:  # what is dense and right takes this way; what is not has time for the other
+        try:
             return core.adaptive_max_pool_forward(x, output_size, True, layout == 1)  # type: ignore[no-any-return]
         except ValueError:
             pass
@@ -138,7 +143,7 @@ def _grads(grad_y: Tensor, channels_last: bool) -> Tensor:
 
 def max_pool_backward_kernel(grad_y: Tensor, indices: Tensor, in_size: Any, channels_last: bool) -> Tensor:
     if _is_planar(grad_y, in_size):
-        try:  # what is dense and right takes this way; what is not has time for the other
+        try:
             return core.max_pool_backward(grad_y, indices, in_size, channels_last)  # type: ignore[no-any-return]
         except ValueError:
             pass
@@ -187,6 +192,12 @@ def avg_pool_kernel(
     if divisor_override is not None:
         _check_divisor(divisor_override)
     w = _plan(x.shape, tuple(kernel_size), tuple(stride), tuple(padding), (1,), ceil_mode)
+    if x.dim() == 4 and (layout := core.memory_layout(x)) < 2:
+        rest = (count_include_pad, divisor_override, layout == 1)
+        try:
+            return core.avg_pool_forward(x, w.out, w.kernel, w.stride, w.padding, *rest)  # type: ignore[no-any-return]
+        except ValueError:
+            pass
     images, last = _planes(x)
     y = core.avg_pool_forward(images, w.out, w.kernel, w.stride, w.padding, count_include_pad, divisor_override, last)
     return _as_given(x, y)
