@@ -2,6 +2,7 @@
 #include "ops/conv/conv.h"
 
 #include "bindings/conv_arguments.h"
+#include "ops/conv/conv_batch_norm.h"
 
 namespace neocog::bindings {
 namespace {
@@ -24,6 +25,35 @@ py::object conv_forward(const ArrayRef& x, const ArrayRef& weight, const MaybeAr
     const py::gil_scoped_release nogil;
     neocog::conv_forward<T>(g, in, w, e, out, direct ? ConvMethod::kDirect : ConvMethod::kAuto);
     return std::move(y.object);
+  });
+}
+
+// (y, what the convolution gives, mean, biased variance).
+py::tuple conv_batch_norm_training(const ArrayRef& x, const ArrayRef& weight, const MaybeArray& bias,
+                                   const MaybeArray& bn_weight, const MaybeArray& bn_bias, const Pair& stride,
+                                   const Padding& padding, const Pair& dilation, int64_t groups, double eps,
+                                   int activation, double alpha, const MaybeLast& channels_last_or_none) {
+  return with_dtype(x, [&](auto zero) -> py::tuple {
+    using T = decltype(zero);
+    const bool channels_last = channels_last_of(channels_last_or_none, x, weight);
+    const Image<const T> in = image_view<T>(x, channels_last);
+    const ConvGeometry g =
+        geometry(in.n, in.c, in.h, in.w, weight_sizes(weight), {stride, dilation, padding, groups});
+    require(g.h.out() > 0 && g.w.out() > 0, "the kernel exceeds the padded image");
+    const T* w = dense<T>(weight, weight.size());
+    const T *const scale = dense_or_null<T>(bn_weight, g.out_channels), *const shift = dense_or_null<T>(
+                                                                            bn_bias, g.out_channels);
+    NewImage<T> middle = new_image<T>(x, g.batch, g.out_channels, g.h.out(), g.w.out(), channels_last);
+    NewImage<T> y = new_image<T>(x, g.batch, g.out_channels, g.h.out(), g.w.out(), channels_last);
+    NewArray<T> mean = new_dense_like<T>(x, {g.out_channels}), var = new_dense_like<T>(x, {g.out_channels});
+    const Epilogue<T> e = epilogue<T>(bias, std::nullopt, activation, alpha, middle.image);
+    {
+      const py::gil_scoped_release nogil;
+      neocog::conv_batch_norm_training<T>(g, in, w, e.bias, scale, shift, eps, e.activation, e.alpha,
+                                          middle.image, y.image.data, mean.data, var.data);
+    }
+    return py::make_tuple(std::move(y.object), std::move(middle.object), std::move(mean.object),
+                          std::move(var.object));
   });
 }
 
@@ -97,6 +127,9 @@ py::object conv_backward_bias(const ArrayRef& dy, bool channels_last) {
 void bind_conv(py::module_& m) {
   m.def("conv_forward", &conv_forward, "x"_a, "weight"_a, "bias"_a, "residual"_a, "stride"_a, "padding"_a,
         "dilation"_a, "groups"_a, "activation"_a, "alpha"_a, "channels_last"_a, "direct"_a = false);
+  m.def("conv_batch_norm_training", &conv_batch_norm_training, "x"_a, "weight"_a, "bias"_a, "bn_weight"_a,
+        "bn_bias"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "eps"_a, "activation"_a, "alpha"_a,
+        "channels_last"_a);
   m.def("conv_kernel", &conv_kernel, "image"_a, "weight"_a, "stride"_a, "padding"_a, "dilation"_a,
         "groups"_a);
   m.def("conv_backward_x", &conv_backward_x, "dy"_a, "weight"_a, "in_size"_a, "stride"_a, "padding"_a,

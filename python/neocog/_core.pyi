@@ -56,6 +56,21 @@ def conv_forward(
     channels_last: bool | None,  # None: as torch decides it from x and weight
     direct: bool = False,
 ) -> _Array: ...
+def conv_batch_norm_training(
+    x: _Array,
+    weight: _Array,
+    bias: _Array | None,
+    bn_weight: _Array | None,
+    bn_bias: _Array | None,
+    stride: _Ints,
+    padding: _Ints,
+    dilation: _Ints,
+    groups: int,
+    eps: float,
+    activation: int,
+    alpha: float,
+    channels_last: bool | None,  # None: as torch decides it from x and weight
+) -> tuple[_Array, _Array, _Array, _Array]: ...  # y, what the convolution gives, mean, biased variance
 def conv_kernel(image: _Ints, weight: _Array, stride: _Ints, padding: _Ints, dilation: _Ints, groups: int) -> str: ...
 def conv_backward_x(
     dy: _Array,

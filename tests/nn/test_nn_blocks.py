@@ -198,6 +198,28 @@ def test_block_is_its_three_layers(case: str, layout: str) -> None:
         close(block(x), three(x))
 
 
+KERNELS: dict[str, tuple[tuple[int, int, int], dict[str, Any]]] = {
+    "vectors of channels": ((20, 24, 3), {"padding": 1}),
+    "pointwise": ((20, 70, 1), {"bias": True}),
+    "strided": ((20, 18, 3), {"padding": 1, "stride": 2}),
+    "depthwise": ((20, 20, 3), {"padding": 1, "groups": 20}),
+    "vectors of pixels": ((20, 3, 3), {"padding": 1}),
+}
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "channels_last", "a view with gaps"])
+@pytest.mark.parametrize("case", KERNELS)
+def test_block_is_its_three_layers_whoever_takes_the_statistics(case: str, layout: str) -> None:
+    sizes, keywords = KERNELS[case]
+    block = ours.ConvBNAct(*sizes, **keywords).double()
+    x = images(2, sizes[0], 19, 34) + 100
+    if layout == "channels_last":
+        x = x.to(memory_format=torch.channels_last)
+    if layout == "a view with gaps":
+        x = x[..., ::2]
+    assert_same_pass(block, apart(block), x)
+
+
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
 def test_block_with_every_activation(activation: str | None, training: bool) -> None:

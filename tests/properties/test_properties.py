@@ -18,7 +18,7 @@ import helpers
 import reference
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from neocog import ops
+from neocog import _core, ops
 
 deterministic = settings(
     derandomize=True,
@@ -111,6 +111,33 @@ def both(h: Axis, w: Axis, names: str) -> dict[str, Any]:
         "padding": (h.pads, w.pads),
     }
     return {name: fields[name] for name in names.split()}
+
+
+@deterministic
+@given(
+    h=axes(),
+    w=axes(),
+    groups=st.integers(1, 4),
+    channels=channel_counts,
+    out_channels=channel_counts,
+    offset=st.sampled_from([0, 10_000]),
+    setting=some_settings(),
+)
+def test_statistics_of_a_convolution_are_those_of_its_result(
+    h, w, groups, channels, out_channels, offset, setting, isa
+):
+    x = setting.image(groups * channels, h.size, w.size)
+    weight = setting.normal(groups * out_channels, channels, h.kernel, w.kernel)
+    bias = setting.normal(groups * out_channels) + setting.dtype(offset)
+    window = ((h.stride, w.stride), (*h.pads, *w.pads), (h.dilation, w.dilation))
+    last = setting.layout == "NHWC"
+    _, y, mean, var = _core.conv_batch_norm_training(x, weight, bias, None, None, *window, groups, 1e-5, 0, 0.0, last)
+    wide = y.astype(np.longdouble)
+    exact_mean = wide.mean((0, 2, 3))
+    exact_var = ((wide - exact_mean[:, None, None]) ** 2).mean((0, 2, 3))
+    eps = np.finfo(setting.dtype).eps
+    assert np.all(abs(mean - exact_mean) <= eps * abs(exact_mean) + 80 * eps * np.sqrt(exact_var))
+    assert np.all(abs(var - exact_var) <= 80 * eps * exact_var)
 
 
 @deterministic

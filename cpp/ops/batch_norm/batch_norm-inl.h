@@ -1,5 +1,6 @@
 // Kernel bodies of batch_norm.h, compiled once per instruction set; no include guard on purpose.
 #include "ops/batch_norm/columns-inl.h"
+#include "ops/batch_norm/parts-inl.h"
 #include "ops/batch_norm/run-inl.h"
 
 namespace neocog::NEOCOG_ISA {
@@ -7,8 +8,8 @@ namespace {
 
 template <class T>
 constexpr BatchNormKernels<T> kBatchNormTable = {
-    &run_moments<T>, &columns_moments<T>, &run_forward<T>,  &columns_forward<T>,
-    &run_sums<T>,    &columns_sums<T>,    &run_backward<T>, &columns_backward<T>,
+    &run_moments<T>,     &columns_moments<T>, &run_part<T>,     &columns_part<T>, &run_forward<T>,
+    &columns_forward<T>, &run_sums<T>,        &columns_sums<T>, &run_backward<T>, &columns_backward<T>,
 };
 
 }  // namespace

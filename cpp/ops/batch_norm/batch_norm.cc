@@ -46,11 +46,10 @@ bool empty(const BatchNormGeometry& g) {
   return g.batch == 0 || g.channels == 0 || g.pixels == 0;
 }
 
-}  // namespace
-
-template <class T>
-void batch_norm_inference(const BatchNormGeometry& geometry, const T* x, const T* mean, const T* var,
-                          const T* weight, const T* bias, double eps, Activation f, T alpha, T* y) {
+// One pass with the statistics that are given, of type S.
+template <class T, class S>
+void normalize(const BatchNormGeometry& geometry, const T* x, const S* mean, const S* var, const T* weight,
+               const T* bias, double eps, Activation f, T alpha, T* y) {
   if (empty(geometry)) return;
   const Plan plan(geometry);
   Scratch scratch(Workspace<T>::bytes(plan));
@@ -61,13 +60,30 @@ void batch_norm_inference(const BatchNormGeometry& geometry, const T* x, const T
   space.repeat(plan);
   const bool stream = x != y && plan.streams(y);
   if (plan.columns) {
-    parallel_for(plan.splits,
-                 [&](int64_t split, int) { apply_columns(plan, space, f, alpha, x, stream, y, split); });
+    // Backwards: of an image that was just written, the last rows are still cached.
+    parallel_for(plan.splits, [&](int64_t split, int) {
+      apply_columns(plan, space, f, alpha, x, stream, y, plan.splits - 1 - split);
+    });
     return;
   }
   by_channel(
       plan, space.sums, 0, [](int64_t, int64_t) {}, [](int64_t, double, double) {},
       [&](int64_t c, int64_t split) { apply_run(plan, space, f, alpha, x, stream, y, c, split); });
+}
+
+}  // namespace
+
+template <class T>
+void batch_norm_inference(const BatchNormGeometry& geometry, const T* x, const T* mean, const T* var,
+                          const T* weight, const T* bias, double eps, Activation f, T alpha, T* y) {
+  normalize(geometry, x, mean, var, weight, bias, eps, f, alpha, y);
+}
+
+template <class T>
+void batch_norm_with_moments(const BatchNormGeometry& geometry, const T* x, const double* mean,
+                             const double* var, const T* weight, const T* bias, double eps, Activation f,
+                             T alpha, T* y) {
+  normalize(geometry, x, mean, var, weight, bias, eps, f, alpha, y);
 }
 
 template <class T>
@@ -193,12 +209,14 @@ void batch_norm_backward(const BatchNormGeometry& geometry, const T* dy, const T
       });
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                             \
-  template void batch_norm_inference<T>(const BatchNormGeometry&, const T*, const T*, const T*, const T*, \
-                                        const T*, double, Activation, T, T*);                             \
-  template void batch_norm_training<T>(const BatchNormGeometry&, const T*, const T*, const T*, double,    \
-                                       Activation, T, T*, T*, T*);                                        \
-  template void batch_norm_backward<T>(const BatchNormGeometry&, const T*, const T*, const T*, const T*,  \
+#define NEOCOG_INSTANTIATE(T)                                                                                \
+  template void batch_norm_inference<T>(const BatchNormGeometry&, const T*, const T*, const T*, const T*,    \
+                                        const T*, double, Activation, T, T*);                                \
+  template void batch_norm_with_moments<T>(const BatchNormGeometry&, const T*, const double*, const double*, \
+                                           const T*, const T*, double, Activation, T, T*);                   \
+  template void batch_norm_training<T>(const BatchNormGeometry&, const T*, const T*, const T*, double,       \
+                                       Activation, T, T*, T*, T*);                                           \
+  template void batch_norm_backward<T>(const BatchNormGeometry&, const T*, const T*, const T*, const T*,     \
                                        const T*, double, bool, T*, T*, T*);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

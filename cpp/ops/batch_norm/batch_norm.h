@@ -41,6 +41,11 @@ struct BatchNormKernels {
   void (*run_moments)(const T* x, int64_t rows, int64_t stride, int64_t n, T pivot, double* sums);
   void (*columns_moments)(const T* x, int64_t rows, int64_t columns, const T* pivot, double* sums,
                           double* squares);
+  // A part of moments.h, a few hundred values of each channel: a center near their mean, the sum of x -
+  // center and that of (x - center)^2. `columns_part` sees rows of pixels of `columns` channels.
+  void (*run_part)(const T* x, int64_t rows, int64_t stride, int64_t n, T* center, T* sum, T* square);
+  void (*columns_part)(const T* x, int64_t rows, int64_t row_stride, int64_t pixels, int64_t pixel_stride,
+                       int64_t columns, T* center, T* sum, T* square);
   void (*run_forward)(Activation f, T alpha, const BatchNormLine<T>& line, const T* x, int64_t rows,
                       int64_t stride, int64_t n, bool stream, T* y);
   void (*columns_forward)(Activation f, T alpha, const BatchNormLines<T>& lines, const T* x, int64_t rows,
@@ -67,6 +72,12 @@ void batch_norm_inference(const BatchNormGeometry&, const T* x, const T* mean, c
 template <class T>
 void batch_norm_training(const BatchNormGeometry&, const T* x, const T* weight, const T* bias, double eps,
                          Activation f, T alpha, T* y, T* mean, T* var);
+
+// The second pass of training alone, with statistics that are known (moments.h): not rounded to T, for they
+// go into y as exactly as those of batch_norm_training do.
+template <class T>
+void batch_norm_with_moments(const BatchNormGeometry&, const T* x, const double* mean, const double* var,
+                             const T* weight, const T* bias, double eps, Activation f, T alpha, T* y);
 
 // Gradients without activation; training says that mean and var were those of the batch. Any of dx, dweight
 // and dbias may be null.

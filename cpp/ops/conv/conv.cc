@@ -33,6 +33,7 @@ void conv_forward(const ConvGeometry& g, Image<const T> x, const T* weight, cons
       tap_conv(forward_axis(g.h), forward_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,
                WeightRole::kForward, epilogue, y);
   }
+  if (epilogue.moments != nullptr) epilogue.moments->complete(y);  // by kernels that did not hand over tiles
 }
 
 template <class T>

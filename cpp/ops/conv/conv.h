@@ -9,6 +9,7 @@
 
 #include "core/image.h"
 #include "core/window.h"
+#include "ops/batch_norm/moments.h"
 #include "ops/elementwise/elementwise.h"
 
 namespace neocog {
@@ -25,6 +26,7 @@ struct Epilogue {
   const T* residual = nullptr;  // laid out as y
   Activation activation = Activation::kIdentity;
   T alpha = 0;
+  Moments<T>* moments = nullptr;  // of y as it is stored, taken tile by tile
 };
 
 enum class ConvKernel { kChannelVectors, kPixelVectors, kFewPixels, kDepthwise, kWinograd };

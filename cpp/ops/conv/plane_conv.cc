@@ -82,8 +82,9 @@ void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Imag
   tw = ceil_div(positions_w, tiles_w);
   int64_t th = 1;
   while (th < positions_h && strip_size(th + 1, tw) <= budget && (th + 1) * tw <= kTilePixels) ++th;
-  const int64_t tiles_h = ceil_div(positions_h, th);
-  th = ceil_div(positions_h, tiles_h);
+  const int64_t parts = epilogue.moments == nullptr ? 1 : epilogue.moments->cut(y, tw * w.out_step);
+  const int64_t tiles_h = ceil_div(positions_h, whole_parts(th, positions_h, parts));
+  th = std::min(positions_h, round_up(ceil_div(positions_h, tiles_h), parts));
   const int64_t rows = (th - 1) * h.in_step + span_h.hi - span_h.lo + 1, pitch = tw + span_w.hi - span_w.lo;
   const int64_t plane = round_up(rows * pitch + kernels.plane_slack, kernels.lanes);
   // Rows of the tile follow each other at the strip's pitch, so with a step of one they are a single run.

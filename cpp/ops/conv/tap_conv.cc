@@ -89,7 +89,8 @@ Phase make_phase(const TapPhaseAxis& h, const TapPhaseAxis& w, int64_t kernel_h,
 
 template <class T>
 TapConvPlan make_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, const Image<const T>& x,
-                      const Image<T>& y, int64_t kernel_h, int64_t kernel_w, WeightRole role) {
+                      const Image<T>& y, int64_t kernel_h, int64_t kernel_w, WeightRole role,
+                      Moments<T>* moments) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   TapConvPlan plan{x.c / groups,
                    y.c / groups,
@@ -136,8 +137,9 @@ TapConvPlan make_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t groups
          (th - 1) * plan.tile_w * phases >= kSmallTile) {
     --th;
   }
-  plan.tiles_h = ceil_div(positions_h, th);
-  plan.tile_h = ceil_div(positions_h, plan.tiles_h);
+  const int64_t parts = moments == nullptr ? 1 : moments->cut(y, plan.tile_w * w.out_step, true);
+  plan.tiles_h = ceil_div(positions_h, whole_parts(th, positions_h, parts));
+  plan.tile_h = std::min(positions_h, round_up(ceil_div(positions_h, plan.tiles_h), parts));
   const int64_t items = others * plan.tiles_h;
   if (items < 4 * threads) plan.column_chunks = std::min(plan.split.panels, ceil_div(4 * threads, items));
 
@@ -198,7 +200,7 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     return;
   }
   const GemmKernels<T>& kernels = gemm_kernels<T>();
-  const TapConvPlan plan = make_plan(h, w, groups, x, y, kernel_h, kernel_w, role);
+  const TapConvPlan plan = make_plan(h, w, groups, x, y, kernel_h, kernel_w, role, epilogue.moments);
   const Span span_h = span_of(h), span_w = span_of(w);
   const int64_t items = x.n * groups * plan.tiles_h * plan.tiles_w * plan.column_chunks;
   const int threads = threads_for(items);
@@ -223,6 +225,9 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
   pack_weights(plan, groups, weight, kernel_h * kernel_w, role, packed);
 
   const Finish<T> finish(epilogue);
+  // Blocks are nearer than what was stored from them, and have the channels next to each other.
+  const bool from_blocks = epilogue.moments != nullptr && !finish.elementwise && !y.channels_last() &&
+                           h.out_step == 1 && w.out_step == 1;
   fill_untapped(h, w, epilogue.bias, finish, y);
 
   parallel_for(items, threads, [&](int64_t item, int thread) {
@@ -284,13 +289,18 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
                             epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
                             y.channels_last() ? y0 + first : y0, space.out, finish.clamp, T(0),
                             finish.clamp_hi, next_panel(phase, panel)});
+        if (from_blocks) {
+          epilogue.moments->take_pixels(space.block, (j1 - j0) * vectors * kernels.lanes,
+                                        vectors * kernels.lanes, n, channel, columns, row0, row0 + i1 - i0,
+                                        col0, col0 + j1 - j0);
+        }
         if (!y.channels_last()) {
           store_strip(space.block, vectors * kernels.lanes, y, n, channel, columns,
                       {row0, i1 - i0, col0, j1 - j0}, h.out_step, w.out_step);
         }
       }
     }
-    if (finish.rectangle) {
+    if (finish.rectangle && !from_blocks) {
       const int64_t c0 = plan.split.begin(panel0) * kernels.lanes;
       const int64_t c1 = std::min(plan.split.begin(panel1) * kernels.lanes, plan.out_group);
       finish_rectangle(epilogue, y, n, g * plan.out_group + c0, c1 - c0, i0 * h.out_step,

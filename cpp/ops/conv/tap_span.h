@@ -25,14 +25,21 @@ inline bool clamps(Activation f) {
   return f == Activation::kRelu || f == Activation::kRelu6;
 }
 
+// The height of tiles of about `height` positions that hold whole parts of the moments, `rows` high.
+inline int64_t whole_parts(int64_t height, int64_t positions, int64_t rows) {
+  return height >= positions ? positions : std::min(positions, std::max(rows, height / rows * rows));
+}
+
 // A clamp is applied to the sums while they are in registers; everything else to the stored results.
 template <class T>
 struct Finish {
-  bool clamp, rectangle;
+  bool clamp, elementwise;
+  bool rectangle;  // whether finish_rectangle has something to do
   T clamp_hi;
   explicit Finish(const Epilogue<T>& e)
       : clamp(e.residual == nullptr && clamps(e.activation)),
-        rectangle(!clamp && (e.residual != nullptr || e.activation != Activation::kIdentity)),
+        elementwise(!clamp && (e.residual != nullptr || e.activation != Activation::kIdentity)),
+        rectangle(elementwise || e.moments != nullptr),
         clamp_hi(e.activation == Activation::kRelu6 ? T(6) : std::numeric_limits<T>::infinity()) {}
 };
 
@@ -55,7 +62,8 @@ void fill_untapped(const TapConvAxis& h, const TapConvAxis& w, const T* bias, co
   });
 }
 
-// Applies residual and activation to the rectangle of outputs that one item wrote.
+// Applies residual and activation to the rectangle of outputs that one item wrote, and takes its moments, if
+// the kernel said how it cuts them (Moments::cut).
 template <class T>
 void finish_rectangle(const Epilogue<T>& epilogue, const Image<T>& y, int64_t n, int64_t channel,
                       int64_t channels, int64_t row0, int64_t row1, int64_t col0, int64_t col1) {
@@ -63,7 +71,8 @@ void finish_rectangle(const Epilogue<T>& epilogue, const Image<T>& y, int64_t n,
     const T* residual = epilogue.residual == nullptr ? nullptr : epilogue.residual + (to - y.data);
     elementwise_kernels<T>().epilogue(epilogue.activation, epilogue.alpha, residual, to, count);
   };
-  for (int64_t row = row0; row < row1; ++row) {
+  const int64_t end = Finish<T>(epilogue).elementwise ? row1 : row0;
+  for (int64_t row = row0; row < end; ++row) {
     if (!y.channels_last()) {
       for (int64_t c = 0; c < channels; ++c) finish(y.at(n, channel + c, row, col0), col1 - col0);
     } else if (channels == y.c) {
@@ -71,6 +80,9 @@ void finish_rectangle(const Epilogue<T>& epilogue, const Image<T>& y, int64_t n,
     } else {
       for (int64_t col = col0; col < col1; ++col) finish(y.at(n, channel, row, col), channels);
     }
+  }
+  if (epilogue.moments != nullptr) {
+    epilogue.moments->take(n, channel, channels, row0, row1, col0, col1);
   }
 }
 

@@ -201,8 +201,19 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
     }
   }
   const int64_t positions_h = h.positions, positions_w = w.positions;
-  const int64_t item_rows = std::min(
+  int64_t item_rows = std::min(
       positions_h, last ? item_rows_of(span, positions_h) : std::max<int64_t>(kItemRows, 8192 / positions_w));
+  // A single long row (one dimension) is cut along its length.
+  const int64_t col_items =
+      last && !job.expands() && w.phases.size() == 1 && x.n * ceil_div(positions_h, item_rows) < 16
+          ? std::min<int64_t>(16, ceil_div(positions_w, 64))
+          : 1;
+  const int64_t item_cols = ceil_div(positions_w, col_items);
+  if (epilogue.moments != nullptr) {
+    const int64_t parts = epilogue.moments->cut(y, item_cols * w.out_step);
+    item_rows = whole_parts(item_rows, positions_h, parts);
+  }
+  const int64_t row_items = ceil_div(positions_h, item_rows);
   const int64_t strip_rows = (item_rows - 1) * h.in_step + span;
   if (!last) {
     for (const TapPhaseAxis& pw : w.phases) {
@@ -215,11 +226,6 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
   const int64_t row_size = !last           ? positions_w + 4 * kernels.lanes
                            : job.reduces() ? positions_w * channels
                                            : 0;
-  // A single long row (one dimension) is cut along its length.
-  const int64_t row_items = ceil_div(positions_h, item_rows);
-  const int64_t col_items = last && !job.expands() && w.phases.size() == 1 && x.n * row_items < 16
-                                ? std::min<int64_t>(16, ceil_div(positions_w, 64))
-                                : 1;
   const int64_t items = x.n * row_items * (last ? col_items : y.c);
   const int threads = threads_for(items);
   const int64_t zeros = last ? x.w * channels : 0;
@@ -265,21 +271,25 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
         const T* phase_weight = packed_data + job.packed_offset[index++];
         if (u0 >= u1 || pw.count <= 0) continue;
         if (last) {
-          channels_last_rows(job, ph, pw, phase_weight, n, u0, u1, pw.count * part / col_items,
-                             pw.count * (part + 1) / col_items, strips[thread], row_buffers[thread]);
+          channels_last_rows(job, ph, pw, phase_weight, n, u0, u1, std::min(pw.count, part * item_cols),
+                             std::min(pw.count, (part + 1) * item_cols), strips[thread], row_buffers[thread]);
         } else {
           plane_rows(job, ph, pw, phase_weight, n, part, u0, u1, strips[thread], row_buffers[thread]);
         }
       }
     }
-    if (!finish) return;
+    if (!finish && epilogue.moments == nullptr) return;
+    const int64_t channel = last ? 0 : part, channels_here = last ? y.c : 1;
     const int64_t row0 = u0 * h.out_step, row1 = std::min((u0 + item_rows) * h.out_step, y.h);
-    if (!last) {
+    const int64_t col0 = last ? std::min(part * item_cols * w.out_step, y.w) : 0;
+    const int64_t col1 = last ? std::min((part + 1) * item_cols * w.out_step, y.w) : y.w;
+    if (finish && !last) {
       finish_run(job, y.at(n, part, row0, 0), (row1 - row0) * y.w);
-    } else {
-      const int64_t col0 = positions_w * part / col_items * w.out_step;
-      const int64_t col1 = std::min(positions_w * (part + 1) / col_items * w.out_step, y.w);
+    } else if (finish) {
       for (int64_t row = row0; row < row1; ++row) finish_run(job, y.at(n, 0, row, col0), (col1 - col0) * y.c);
+    }
+    if (epilogue.moments != nullptr) {
+      epilogue.moments->take(n, channel, channels_here, row0, row1, col0, col1);
     }
   });
 }

@@ -36,9 +36,10 @@ _APART: dict[str | None, Callable[[Tensor], Tensor]] = {
 class ConvBNAct(torch.nn.Module):
     """Conv2d, BatchNorm2d and an activation.
 
-    In training the backward pass needs x and the output of the convolution only: the normalised image and the mask of
-    the activation are computed again, so a layer keeps one image less than the three do. In evaluation batch norm is
-    folded into the convolution, and the activation is applied as its results are stored.
+    In training the statistics of the batch are taken while the results of the convolution are cached, and the backward
+    pass needs x and the output of the convolution only: the normalised image and the mask of the activation are
+    computed again, so a layer keeps one image less than the three do. In evaluation batch norm is folded into the
+    convolution, and the activation is applied as its results are stored.
 
     Where a hook is attached to `conv` or `bn`, where one of them is no longer of this package, or where the kernels do
     not compute the tensors (see `neocog.nn`), the three run one after the other.

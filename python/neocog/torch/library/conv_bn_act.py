@@ -21,7 +21,7 @@ from neocog.torch.library.batch_norm import (
     fixed_statistics_gradients,
     statistics_gradient,
 )
-from neocog.torch.library.conv import conv, conv_backward, conv_fake, conv_kernel
+from neocog.torch.library.conv import conv, conv_backward, conv_fake
 from neocog.torch.library.conv_plan import checked_plan, conv_plan
 from neocog.torch.library.images import Ints, core, dense
 from neocog.torch.library.registration import Gradients, define
@@ -67,11 +67,18 @@ def _training(
     activation: str | None,
 ) -> Any:
     code, alpha = activation_code(activation)
-    middle = conv_kernel(x, weight, bias, stride, padding, dilation, groups)
-    check_batch_norm(middle, counted=True, bn_weight=bn_weight, bn_bias=bn_bias)
-    _, last = dense(middle)
-    y, mean, var = core.batch_norm_training(middle, *contiguous_all(bn_weight, bn_bias), eps, code, alpha, last)
-    return y, middle, mean, var
+    rest = (eps, code, alpha)
+    try:  # what is dense and right takes this way; what is not has time for the other
+        plan = conv_plan(x.shape, weight.shape, tuple(stride), tuple(padding), tuple(dilation), groups)
+        return core.conv_batch_norm_training(x, weight, bias, bn_weight, bn_bias, *plan[:4], *rest, None)
+    except ValueError:
+        pass
+    plan = checked_plan(conv_plan, x, weight, bias, stride, padding, dilation, groups)
+    like = x.new_empty(plan.shape, device="meta")  # what the convolution gives
+    check_batch_norm(like, counted=True, bn_weight=bn_weight, bn_bias=bn_bias)
+    x, last = dense(x, weight)
+    parameters = contiguous_all(weight, bias, bn_weight, bn_bias)
+    return core.conv_batch_norm_training(x, *parameters, *plan[:4], *rest, last)
 
 
 def _training_fake(
