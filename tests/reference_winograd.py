@@ -35,17 +35,21 @@ def tiles(outputs: int) -> list[tuple[int, int]]:
     return [(4 * i, 4 if i < count - 1 else max(2, outputs - 4 * i)) for i in range(count)]
 
 
+def _padded(x: Array, pads: tuple[int, int, int, int], p: int, q: int) -> Array:
+    """x within its padding, and zeros as far as the last tile of each axis reaches."""
+    top, left = max(0, pads[0]), max(0, pads[2])
+    inner = x[:, :, max(0, -pads[0]) :, max(0, -pads[2]) :][:, :, : p + 6 - top, : q + 6 - left]
+    padded = np.zeros((*x.shape[:2], p + 6, q + 6))
+    padded[:, :, top : top + inner.shape[2], left : left + inner.shape[3]] = inner
+    return padded
+
+
 def magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: int = 1) -> Array:
     """|A^T| (sum over c of |G w G^T| * (|B^T| |x| |B|)) |A| per output; pads are top, bottom, left, right."""
     x, weight = abs(np.asarray(x, np.float64)), np.asarray(weight, np.float64)
     n, _, height, width = x.shape
     p, q = height + pads[0] + pads[1] - 2, width + pads[2] + pads[3] - 2
-    # Zeros as far as the last tile of each axis reaches.
-    padded = np.zeros((n, x.shape[1], p + 6, q + 6))
-    rows, cols = slice(max(0, -pads[0]), height), slice(max(0, -pads[2]), width)
-    inner = x[:, :, rows, cols][:, :, : p + 6 - max(0, pads[0]), : q + 6 - max(0, pads[2])]
-    top, left = max(0, pads[0]), max(0, pads[2])
-    padded[:, :, top : top + inner.shape[2], left : left + inner.shape[3]] = inner
+    padded = _padded(x, pads, p, q)
     y = np.zeros((n, len(weight), p, q))
     grouped = weight.reshape(groups, -1, *weight.shape[1:])
     kernels = {}  # |G w G^T| as (points, groups, O / groups, C / groups)
@@ -62,3 +66,20 @@ def magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: 
             m = m.reshape(-1, len(weight), n).transpose(2, 1, 0).reshape(n, len(weight), mh + 2, mw + 2)
             y[:, :, i : i + mh, j : j + mw] = (abs(ah) @ m @ abs(aw).T)[:, :, : p - i, : q - j]
     return y
+
+
+def weight_magnitude(x: Array, grad_y: Array, pads: tuple[int, int, int, int], groups: int = 1) -> Array:
+    """|G^T| (sum over tiles of (|A| |dy| |A^T|) * (|B^T| |x| |B|)) |G| per entry of the weight gradient."""
+    n, out, p, q = grad_y.shape
+    a, g, b = (abs(matrix) for matrix in matrices(4))
+    padded = _padded(abs(np.asarray(x, np.float64)), pads, p, q)
+    dy = np.zeros((n, out, p + 4, q + 4))
+    dy[:, :, :p, :q] = abs(grad_y)
+    m = np.zeros((36, groups, out // groups, x.shape[1] // groups))
+    for i in range(0, p, 4):
+        for j in range(0, q, 4):
+            v = (b @ padded[:, :, i : i + 6, j : j + 6] @ b.T).reshape(n, groups, -1, 36)
+            d = (a.T @ dy[:, :, i : i + 4, j : j + 4] @ a).reshape(n, groups, -1, 36)
+            m += d.transpose(3, 1, 2, 0) @ v.transpose(3, 1, 0, 2)
+    m = m.transpose(1, 2, 3, 0).reshape(out, x.shape[1] // groups, 6, 6)
+    return g.T @ m @ g

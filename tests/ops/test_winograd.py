@@ -1,5 +1,5 @@
-"""Winograd's convolution, which conv2d, its input gradient and conv_transpose2d take for float32 kernels of 3x3:
-held to its own documented bound against the float64 oracle, on every instruction set this CPU runs."""
+"""Winograd's convolution, which conv2d, its gradients and conv_transpose2d take for float32 kernels of 3x3:
+held to its own documented bounds against the float64 oracle, on every instruction set this CPU runs."""
 
 from __future__ import annotations
 
@@ -87,6 +87,61 @@ def test_input_gradient_is_within_the_documented_bound(case, isa, layout, rng):
     magnitude = reference_winograd.magnitude(grad_y, turned, tuple(2 - pad for pad in case.pads), case.groups)
     helpers.assert_within(grad_x, expected, magnitude, weight.shape[0] // case.groups + TRANSFORMS)
     helpers.assert_same_layout(grad_x, x)
+
+
+SUMMED = {
+    "whole_tiles": Case((2, 24, 16, 20), (24, 24, 3, 3)),
+    "tiles_that_reach_past_the_edges": Case((3, 25, 15, 13), (30, 25, 3, 3)),
+    "many_passes": Case((1, 256, 66, 65), (200, 256, 3, 3)),
+    "more_channels_than_a_block": Case((2, 130, 14, 14), (70, 130, 3, 3)),
+    "groups": Case((2, 72, 12, 13), (81, 24, 3, 3), groups=3),
+    "no_padding": Case((2, 24, 18, 12), (32, 24, 3, 3), (0, 0, 0, 0)),
+    "uneven_padding": Case((1, 24, 11, 18), (24, 24, 3, 3), (0, 2, 5, 1)),
+}
+summed = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in SUMMED.items()])
+
+
+def weight_gradient(grad_y: np.ndarray, x: np.ndarray, weight: np.ndarray, case: Case) -> np.ndarray:
+    return ops.conv2d_backward(grad_y, x, weight, output_mask=(False, True, False), **case.steps)[1]
+
+
+def some_grad_y(case: Case, x: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    grad_y = np.empty_like(ops.conv2d(x, weight, **case.steps))
+    grad_y[...] = rng.standard_normal(grad_y.shape)
+    return grad_y
+
+
+@summed
+def test_weight_gradient_is_within_the_documented_bound(case, isa, layout, rng):
+    x, weight, _ = arrays(case, layout, rng)
+    grad_y = some_grad_y(case, x, weight, rng)
+    grad_weight = weight_gradient(grad_y, x, weight, case)
+    with neocog.strict():
+        assert grad_weight.tobytes() != weight_gradient(grad_y, x, weight, case).tobytes(), "takes another method"
+    _, expected, _ = reference.conv2d_backward(grad_y, x, weight, **case.steps)
+    magnitude = reference_winograd.weight_magnitude(x, grad_y, case.pads, case.groups)
+    tiles = case.x[0] * -(-grad_y.shape[2] // 4) * -(-grad_y.shape[3] // 4)
+    helpers.assert_within(grad_weight, expected, magnitude, tiles + TRANSFORMS)
+
+
+@summed
+def test_weight_gradient_errs_by_a_millionth_of_its_size(case, isa, rng):
+    """As documented: RMS error against RMS."""
+    x, weight, _ = arrays(case, "NHWC", rng)
+    grad_y = some_grad_y(case, x, weight, rng)
+    _, expected, _ = reference.conv2d_backward(grad_y, x, weight, **case.steps)
+    error = weight_gradient(grad_y, x, weight, case) - expected
+    assert np.sqrt((error**2).mean()) <= 2e-6 * np.sqrt((expected**2).mean())
+
+
+@pytest.mark.parametrize("threads", [2, 3], indirect=True)
+@summed
+def test_weight_gradient_has_the_same_bits_for_any_number_of_threads(case, threads, isa, layout, rng):
+    x, weight, _ = arrays(case, layout, rng)
+    grad_y = some_grad_y(case, x, weight, rng)
+    many = weight_gradient(grad_y, x, weight, case).tobytes()
+    neocog.set_num_threads(1)
+    assert many == weight_gradient(grad_y, x, weight, case).tobytes()
 
 
 def test_transposed_convolution_of_stride_one_takes_it_too(isa, layout, rng):

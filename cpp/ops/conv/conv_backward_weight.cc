@@ -7,6 +7,7 @@
 #include "core/scratch.h"
 #include "ops/conv/conv.h"
 #include "ops/conv/strip.h"
+#include "ops/conv/winograd.h"
 #include "ops/depthwise/depthwise.h"
 #include "ops/gemm/gemm.h"
 
@@ -109,6 +110,10 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
   }
   if (is_depthwise(g)) {
     depthwise_backward_weight(g, x, dy, dw);
+    return;
+  }
+  if (winograd_suits_weight<T>(g)) {
+    winograd_backward_weight(g, x, dy, dw);
     return;
   }
   const GemmKernels<T>& kernels = gemm_kernels<T>();

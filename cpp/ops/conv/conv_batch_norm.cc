@@ -16,7 +16,7 @@ bool tiles_pay(const ConvGeometry& g, Layout layout) {
     // One plane at a time: batch normalisation has it in the cache for both of its passes.
     case ConvKernel::kDepthwise: return last && g.out_channels >= kVector;
     case ConvKernel::kFewPixels:
-    case ConvKernel::kWinograd: return false;  // blocks of tiles end within parts
+    case ConvKernel::kWinograd: return false;      // blocks of tiles end within parts
     case ConvKernel::kPixelVectors: return !last;  // tiles of few channels that lie far apart
     default: return true;
   }

@@ -133,6 +133,29 @@ void winograd_filter(const T* g, int64_t g_stride, int64_t count, T* u, int64_t 
   }
 }
 
+// A d: a result's powers of the points.
+template <class T>
+NEOCOG_INLINE void gradient_points(const Vec<T> (&d)[4], Vec<T> (&v)[6]) {
+  const Vec<T> even_a = fma(constant<T>(kA2), d[2], d[0]), odd_a = fma(constant<T>(kA2), d[3], d[1]);
+  const Vec<T> even_b = fma(constant<T>(kB2), d[2], d[0]), odd_b = fma(constant<T>(kB2), d[3], d[1]);
+  v[0] = d[0];
+  v[1] = fma(constant<T>(kA), odd_a, even_a);
+  v[2] = fma(constant<T>(-kA), odd_a, even_a);
+  v[3] = fma(constant<T>(kB), odd_b, even_b);
+  v[4] = fma(constant<T>(-kB), odd_b, even_b);
+  v[5] = d[3];
+}
+
+// G^T m.
+template <class T>
+NEOCOG_INLINE void weight_points(const Vec<T> (&m)[6], Vec<T> (&w)[3]) {
+  constexpr double kOfA = 1 / (2 * kA2 * (kA2 - kB2)), kOfB = 1 / (2 * kB2 * (kB2 - kA2));
+  const Vec<T> even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
+  w[0] = fma(constant<T>(1 / (kA2 * kB2)), m[0], fma(constant<T>(kOfA), even_a, constant<T>(kOfB) * even_b));
+  w[1] = fma(constant<T>(kOfA * kA), odd_a, constant<T>(kOfB * kB) * odd_b);
+  w[2] = fma(constant<T>(kOfA * kA2), even_a, fma(constant<T>(kOfB * kB2), even_b, m[5]));
+}
+
 // Where the k-th point of a tile of M outputs stands among the six.
 template <int M>
 constexpr int point_index(int k) {
@@ -228,6 +251,68 @@ NEOCOG_INLINE void output_tile(const WinogradOutput<T>& g) {
   }
 }
 
+template <class T, class Load, class Store>
+NEOCOG_INLINE void gradient_vector(const Load& load, const Store& store) {
+  using V = Vec<T>;
+  V points[6][4];
+#pragma GCC unroll 4
+  for (int s = 0; s < 4; ++s) {
+    V d[4], v[6];
+#pragma GCC unroll 4
+    for (int r = 0; r < 4; ++r) d[r] = load(r * 4 + s);
+    gradient_points<T>(d, v);
+#pragma GCC unroll 6
+    for (int r = 0; r < 6; ++r) points[r][s] = v[r];
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < 6; ++r) {
+    V v[6];
+    gradient_points<T>(points[r], v);
+#pragma GCC unroll 6
+    for (int s = 0; s < 6; ++s) store(r * 6 + s, v[s]);
+  }
+}
+
+template <class T>
+void winograd_gradient(const T* const* pixel, int64_t channels, T* v, int64_t v_stride) {
+  using V = Vec<T>;
+  int64_t c = 0;
+  for (; c + V::lanes <= channels; c += V::lanes) {
+    gradient_vector<T>([&](int p) __attribute__((always_inline)) { return V::load(pixel[p] + c); },
+                       [&](int p, V x) __attribute__((always_inline)) { x.store(v + p * v_stride + c); });
+  }
+  if (c < channels) {
+    const int64_t n = channels - c;
+    gradient_vector<T>([&](int p) __attribute__((always_inline)) { return V::load_n(pixel[p] + c, n); },
+                       [&](int p, V x)
+                           __attribute__((always_inline)) { x.store_n(v + p * v_stride + c, n); });
+  }
+}
+
+template <class T>
+void winograd_weight(const T* m, int64_t m_stride, int64_t count, T* dw) {
+  using V = Vec<T>;
+  for (int64_t i = 0; i < count; i += V::lanes) {
+    V points[3][6];
+#pragma GCC unroll 6
+    for (int s = 0; s < 6; ++s) {
+      V column[6], w[3];
+#pragma GCC unroll 6
+      for (int r = 0; r < 6; ++r) column[r] = V::load(m + (r * 6 + s) * m_stride + i);
+      weight_points<T>(column, w);
+#pragma GCC unroll 3
+      for (int r = 0; r < 3; ++r) points[r][s] = w[r];
+    }
+#pragma GCC unroll 3
+    for (int r = 0; r < 3; ++r) {
+      V w[3];
+      weight_points<T>(points[r], w);
+#pragma GCC unroll 3
+      for (int s = 0; s < 3; ++s) w[s].store(dw + (r * 3 + s) * count + i);
+    }
+  }
+}
+
 // Calls f.template operator()<H, W>() for the sizes of a tile.
 template <int H, class F>
 NEOCOG_INLINE void with_width(int64_t w, const F& f) {
@@ -259,7 +344,8 @@ void winograd_output(const WinogradOutput<T>& g) {
 }
 
 template <class T>
-constexpr WinogradKernels<T> kWinogradTable = {&winograd_filter<T>, &winograd_input<T>, &winograd_output<T>};
+constexpr WinogradKernels<T> kWinogradTable = {&winograd_filter<T>, &winograd_input<T>, &winograd_output<T>,
+                                               &winograd_gradient<T>, &winograd_weight<T>};
 
 }  // namespace
 

@@ -6,9 +6,9 @@
 
 #include "core/parallel.h"
 #include "core/scratch.h"
-#include "ops/conv/strip.h"
 #include "ops/conv/tap_span.h"
 #include "ops/conv/winograd_plan.h"
+#include "ops/conv/winograd_windows.h"
 
 namespace neocog {
 namespace {
@@ -36,16 +36,6 @@ struct WinogradCall {
   Image<T> y;
   const T* zeros;  // a pixel of padding
   Finish<T> finish;
-
-  // f(n, first tile row in the image, rows, first tile row in the block) for the images a block lies in.
-  template <class F>
-  void each_image(const TileBlock& block, F&& f) const {
-    for (int64_t row = block.row0; row < block.row1;) {
-      const int64_t n = row / plan.h.tiles, end = std::min(block.row1, (n + 1) * plan.h.tiles);
-      f(n, row - n * plan.h.tiles, end - row, row - block.row0);
-      row = end;
-    }
-  }
 
   // u (36, C/groups, panel's columns): channels c0 to c1 of it.
   void transform_kernels(int64_t g, int64_t panel, int64_t c0, int64_t c1, T* taps, T* u) const {
@@ -77,43 +67,13 @@ struct WinogradCall {
   // v: tiles of `part`, which lies inside `block`.
   void transform_inputs(int64_t g, const TileBlock& part, const TileBlock& block, const Workspace<T>& space,
                         T* v) const {
-    const int64_t channel = g * plan.in_group, left = part.col0 * kTile - pad_w;
-    const T* pixel[kPoints];
-    WinogradInput<T> in{pixel, plan.in_group, 0, 0, nullptr, plan.point_v};
-    each_image(part, [&](int64_t n, int64_t row, int64_t rows, int64_t first) {
-      const int64_t top = row * kTile - pad_h;
-      const T* base = x.at(n, channel, 0, 0);
-      int64_t stride_h = x.w * x.c, stride_w = x.c;
-      if (!x.channels_last()) {
-        const int64_t cols = part.cols() * kTile + 2;
-        load_strip(x, n, channel, plan.in_group, {top, rows * kTile + 2, left, cols}, space.strip);
-        stride_w = plan.in_group;
-        stride_h = cols * stride_w;
-        base = space.strip - top * stride_h - left * stride_w;
-      }
-      for (int64_t i = 0; i < rows; ++i) {
-        in.tile_h = plan.h.size(row + i);
-        const int64_t h0 = top + i * kTile;
-        for (int64_t j = 0; j < part.cols(); ++j) {
-          in.tile_w = plan.w.size(part.col0 + j);
-          const int64_t w0 = left + j * kTile;
-          const bool inside =
-              !x.channels_last() || (h0 >= 0 && h0 + kPixels <= x.h && w0 >= 0 && w0 + kPixels <= x.w);
-          for (int64_t r = 0; r < kPixels; ++r) {
-            const int64_t from = (h0 + r) * stride_h + w0 * stride_w;
-            const bool row_exists = inside || (h0 + r >= 0 && h0 + r < x.h);
-            for (int64_t s = 0; s < kPixels; ++s) {
-              const bool exists = inside || (row_exists && w0 + s >= 0 && w0 + s < x.w);
-              pixel[r * kPixels + s] = exists ? base + from + s * stride_w : zeros;
-            }
-          }
-          const int64_t tile =
-              (part.row0 - block.row0 + first + i) * block.cols() + part.col0 - block.col0 + j;
-          in.v = v + tile * plan.tile_v;
-          winograd_kernels<T>().input(in);
-        }
-      }
-    });
+    each_window<kPixels>(
+        x, g * plan.in_group, plan.in_group, pad_h, pad_w, plan.h.tiles, part, zeros, space.strip,
+        [&](const T* const* pixel, int64_t row, int64_t col) {
+          const int64_t tile = (row - block.row0) * block.cols() + col - block.col0;
+          winograd_kernels<T>().input({pixel, plan.in_group, plan.h.size(row % plan.h.tiles),
+                                       plan.w.size(col), v + tile * plan.tile_v, plan.point_v});
+        });
   }
 
   // Offsets of the tiles that take part in the products of a point, for the four kinds of points.
@@ -152,7 +112,7 @@ struct WinogradCall {
                           u + p * point_u, vectors, width, nullptr, space.m + p * width, space.out[kind],
                           false, T(0), T(0), next});
     }
-    each_image(block, [&](int64_t n, int64_t row, int64_t tile_rows, int64_t first_row) {
+    each_image(block, plan.h.tiles, [&](int64_t n, int64_t row, int64_t tile_rows, int64_t first_row) {
       const int64_t top = row * kTile, rows = std::min(y.h - top, tile_rows * kTile);
       const int64_t left = block.col0 * kTile, cols = std::min(y.w - left, block.cols() * kTile);
       WinogradOutput<T> out{nullptr,
@@ -267,8 +227,8 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
   const int64_t taps = 9 * kFilterChannels * plan.panel;
   // Channels first: the pixels under the tiles, and the results of a panel, turned.
   const int64_t strip_rows = plan.one_block ? 1 : ceil_div(plan.rows, plan.blocks_h);
-  const int64_t strip_cols = ceil_div(plan.w.tiles, plan.blocks_w) * kTile + 2;
-  const int64_t strip = x.channels_last() ? 0 : strip_rows * kPixels * strip_cols * plan.in_group;
+  const int64_t strip =
+      window_strip<kPixels>(x, plan.in_group, strip_rows, ceil_div(plan.w.tiles, plan.blocks_w));
   const int64_t results = y.channels_last() ? 0 : plan.tiles * kTile * kTile * plan.panel;
 
   Scratch scratch(Scratch::bytes_of<T>(shared) + Scratch::bytes_of<T>(plan.in_group) +

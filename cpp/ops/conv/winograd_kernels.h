@@ -48,6 +48,12 @@ struct WinogradKernels {
   void (*filter)(const T* g, int64_t g_stride, int64_t count, T* u, int64_t u_stride);
   void (*input)(const WinogradInput<T>&);
   void (*output)(const WinogradOutput<T>&);
+  // The weight gradient, F(3 x 3, 4 x 4) on the same tiles and points: G^T [sum of (A dy A^T) * (B^T x B)] G.
+  // v[p * v_stride + c] = (A d_c A^T)[p] with d_c[t] = pixel[t][c], t of (4, 4), c < channels.
+  void (*gradient)(const T* const* pixel, int64_t channels, T* v, int64_t v_stride);
+  // dw[t * count + i] = (G^T m_i G)[t], t of (3, 3), of the sums m_i[p] = m[p * m_stride + i], i < count, a
+  // multiple of the lanes.
+  void (*weight)(const T* m, int64_t m_stride, int64_t count, T* dw);
 };
 
 NEOCOG_DECLARE_TABLES(WinogradKernels, winograd_kernels)

@@ -25,6 +25,17 @@ constexpr int64_t kLongRun = 128;
 // Where the method pays, as measured against tap_conv with AVX-512 and AVX2.
 constexpr int64_t kFewChannels = 16, kManyPixels = 100, kSomePixels = 36, kFewKernels = 2048;
 
+constexpr int64_t kSummedChannels = 24, kSummedPixels = 150;  // and for the weight gradient
+
+template <class T>
+bool possible(const ConvGeometry& g, int64_t channels) {
+  if (!std::is_same_v<T, float> || strict()) return false;
+  for (const WindowAxis& axis : {g.h, g.w}) {
+    if (axis.kernel != 3 || axis.stride != 1 || axis.dilation != 1) return false;
+  }
+  return std::min(g.in_channels, g.out_channels) / g.groups >= channels;
+}
+
 }  // namespace
 
 template <class T>
@@ -73,21 +84,25 @@ WinogradPlan winograd_plan(const Image<const T>& x, const Image<T>& y, int64_t g
 
 template <class T>
 bool winograd_suits(const ConvGeometry& g, WeightRole role) {
-  if (!std::is_same_v<T, float> || strict()) return false;
-  for (const WindowAxis& axis : {g.h, g.w}) {
-    if (axis.kernel != 3 || axis.stride != 1 || axis.dilation != 1) return false;
-  }
+  if (!possible<T>(g, kFewChannels)) return false;
   const bool forward = role == WeightRole::kForward;
   const int64_t h = forward ? g.h.out() : g.h.in, w = forward ? g.w.out() : g.w.in;
-  const int64_t in = g.in_channels / g.groups, out = g.out_channels / g.groups;
+  const int64_t kernels = g.in_channels / g.groups * (g.out_channels / g.groups);
   // Each kernel pays for its transform with the pixels that it saves.
-  return std::min(in, out) >= kFewChannels && std::min(h, w) >= 2 &&
-         (g.batch * h * w >= kManyPixels || (in * out <= kFewKernels && g.batch * h * w >= kSomePixels));
+  return std::min(h, w) >= 2 &&
+         (g.batch * h * w >= kManyPixels || (kernels <= kFewKernels && g.batch * h * w >= kSomePixels));
+}
+
+template <class T>
+bool winograd_suits_weight(const ConvGeometry& g) {
+  return possible<T>(g, kSummedChannels) && std::min(g.h.out(), g.w.out()) >= 3 &&
+         g.batch * g.h.out() * g.w.out() >= kSummedPixels;
 }
 
 #define NEOCOG_INSTANTIATE(T)                                                                     \
   template WinogradPlan winograd_plan<T>(const Image<const T>&, const Image<T>&, int64_t groups); \
-  template bool winograd_suits<T>(const ConvGeometry&, WeightRole);
+  template bool winograd_suits<T>(const ConvGeometry&, WeightRole);                               \
+  template bool winograd_suits_weight<T>(const ConvGeometry&);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)
 #undef NEOCOG_INSTANTIATE

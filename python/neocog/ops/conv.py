@@ -119,8 +119,9 @@ def conv2d_backward(
     Raises:
         TypeError, ValueError: As `conv2d`; also where `grad_y` does not have the shape of y.
     Accuracy: |error| <= (terms + 2) * eps * sum |products| per entry; grad_weight sums N*P*Q terms, in an order
-        that does not depend on the number of threads. grad_bias is summed in float64. grad_x takes Winograd's method
-        as `conv2d` does, but under `neocog.strict`.
+        that does not depend on the number of threads. grad_bias is summed in float64. grad_x and grad_weight
+        may take Winograd's method as `conv2d` does, grad_weight with an RMS error of about a millionth of its RMS;
+        `neocog.strict` switches it off.
     """
     return _backward(grad_y, x, weight, stride, padding, dilation, groups, output_mask, data_format, 2)
 

@@ -1,0 +1,165 @@
+// The weight gradient by Winograd's method: both images are transformed once, and every point is a product
+// that is reduced over the tiles.
+#include <algorithm>
+#include <cstring>
+#include <vector>
+
+#include "core/parallel.h"
+#include "core/scratch.h"
+#include "ops/conv/winograd.h"
+#include "ops/conv/winograd_windows.h"
+
+namespace neocog {
+namespace {
+
+constexpr int64_t kPoints = kWinogradPoints, kTile = kWinogradTile;
+// Transformed images of a pass, which the third-level cache should hold; fewer tiles would add up the sums
+// too often.
+constexpr int64_t kPassBytes = 16 << 20, kFewTiles = 128;
+// Tiles that are added up in registers before they join the sums: two short chains err less than a long one.
+constexpr int64_t kSummed = 32;
+// Channels of x whose sums with a panel of dy's stay in the second-level cache: 36 points x 64 x 64.
+constexpr int64_t kChannels = 64;
+
+// How the work is cut: by the geometry alone, so that sums keep their order.
+struct WeightPlan {
+  int64_t in_group, out_group, groups;
+  PanelSplit split;  // of out_group
+  TileAxis h, w;
+  int64_t rows, passes, pass_rows;    // of tiles, in all images; passes over them
+  int64_t tiles;                      // of a pass
+  int64_t point_v, panel_d, point_d;  // distances in the transformed x and dy
+  int64_t blocks, panel;              // blocks of channels of a group, widest panel
+  int64_t items() const { return groups * split.panels * blocks; }
+  int64_t size_m() const { return kPoints * std::min(kChannels, in_group) * panel; }
+};
+
+template <class T>
+WeightPlan make_plan(const ConvGeometry& g) {
+  const GemmKernels<T>& kernels = gemm_kernels<T>();
+  const int64_t in = g.in_channels / g.groups, out = g.out_channels / g.groups;
+  WeightPlan plan{in,
+                  out,
+                  g.groups,
+                  PanelSplit(out, kernels.lanes, kernels.max_vectors),
+                  TileAxis(g.h.out()),
+                  TileAxis(g.w.out()),
+                  0,
+                  0,
+                  0,
+                  0,
+                  0,
+                  0,
+                  0,
+                  ceil_div(in, kChannels),
+                  kernels.max_vectors * kernels.lanes};
+  plan.rows = g.batch * plan.h.tiles;
+  const int64_t columns = g.groups * plan.split.vectors * kernels.lanes;
+  const int64_t tile_bytes = kPoints * (g.in_channels + columns) * static_cast<int64_t>(sizeof(T));
+  const int64_t tiles = std::max(kFewTiles, kPassBytes / tile_bytes);
+  plan.passes = ceil_div(plan.rows, std::max<int64_t>(1, tiles / plan.w.tiles));
+  plan.pass_rows = ceil_div(plan.rows, plan.passes);
+  plan.tiles = plan.pass_rows * plan.w.tiles;
+  plan.point_v = plan.tiles * g.in_channels + kWinogradLine;
+  plan.point_d = plan.tiles * plan.panel + kWinogradLine;
+  plan.panel_d = kPoints * plan.point_d;
+  return plan;
+}
+
+}  // namespace
+
+template <class T>
+void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw) {
+  const GemmKernels<T>& kernels = gemm_kernels<T>();
+  const WinogradKernels<T>& transforms = winograd_kernels<T>();
+  const WeightPlan plan = make_plan<T>(g);
+  const int64_t panels = g.groups * plan.split.panels, jobs = plan.pass_rows * (1 + panels);
+  const int threads = threads_for(std::max(plan.items(), jobs));
+  const int64_t taps = 9 * plan.panel * std::min(kChannels, plan.in_group);
+  const int64_t strip = std::max(window_strip<kWinogradPixels>(x, x.c, 1, plan.w.tiles),
+                                 window_strip<kTile>(dy, plan.panel, 1, plan.w.tiles));
+  const int64_t sums = plan.passes > 1 ? plan.items() * plan.size_m() : 0;  // else each thread has its own
+  const int64_t own = plan.passes > 1 ? 0 : plan.size_m(), longest = std::max(x.c, plan.panel);
+  Scratch scratch(Scratch::bytes_of<T>(kPoints * plan.point_v) + Scratch::bytes_of<T>(panels * plan.panel_d) +
+                  Scratch::bytes_of<T>(sums) + Scratch::bytes_of<T>(longest) +
+                  2 * Scratch::bytes_of<int64_t>(plan.tiles) +
+                  threads *
+                      (Scratch::bytes_of<T>(own) + Scratch::bytes_of<T>(taps) + Scratch::bytes_of<T>(strip)));
+  T* const v = scratch.take<T>(kPoints * plan.point_v);
+  T* const d = scratch.take<T>(panels * plan.panel_d);
+  T* const m = scratch.take<T>(sums);
+  T* const zeros = scratch.take<T>(longest);
+  int64_t* const row_of_tile = scratch.take<int64_t>(plan.tiles);
+  std::fill_n(zeros, longest, T(0));
+  for (int64_t t = 0; t < plan.tiles; ++t) row_of_tile[t] = t * x.c;
+  struct Workspace {
+    T *m, *taps, *strip;
+  };
+  std::vector<Workspace> spaces(threads);
+  for (Workspace& space : spaces)
+    space = {scratch.take<T>(own), scratch.take<T>(taps), scratch.take<T>(strip)};
+  // Lanes behind the last channel of a panel: their sums are dropped, but they must be numbers.
+  if (plan.out_group % kernels.lanes != 0) std::fill_n(d, panels * plan.panel_d, T(0));
+
+  for (int64_t pass = 0; pass < plan.passes; ++pass) {
+    const int64_t first = plan.rows * pass / plan.passes, rows = plan.rows * (pass + 1) / plan.passes - first;
+    const int64_t tiles = rows * plan.w.tiles;
+    parallel_for(rows * (1 + panels), threads, [&](int64_t job, int thread) {
+      const int64_t row = first + job % rows, panel = job / rows - 1;
+      const TileBlock block{row, row + 1, 0, plan.w.tiles};
+      T* const space = spaces[thread].strip;
+      if (panel < 0) {
+        each_window<kWinogradPixels>(
+            x, 0, x.c, g.h.pad_lo, g.w.pad_lo, plan.h.tiles, block, zeros, space,
+            [&](const T* const* pixel, int64_t at, int64_t col) {
+              const int64_t tile = (at - first) * plan.w.tiles + col;
+              transforms.input({pixel, x.c, kTile, kTile, v + tile * x.c, plan.point_v});
+            });
+        return;
+      }
+      const int64_t group = panel / plan.split.panels, part = panel % plan.split.panels;
+      const int64_t begin = plan.split.begin(part) * kernels.lanes,
+                    width = plan.split.width(part) * kernels.lanes;
+      const int64_t columns = std::min(width, plan.out_group - begin);
+      each_window<kTile>(dy, group * plan.out_group + begin, columns, 0, 0, plan.h.tiles, block, zeros, space,
+                         [&](const T* const* pixel, int64_t at, int64_t col) {
+                           const int64_t tile = (at - first) * plan.w.tiles + col;
+                           transforms.gradient(pixel, columns, d + panel * plan.panel_d + tile * width,
+                                               plan.point_d);
+                         });
+    });
+    parallel_for(plan.items(), threads, [&](int64_t item, int thread) {
+      const int64_t block = item % plan.blocks, panel = item / plan.blocks;
+      const int64_t group = panel / plan.split.panels, part = panel % plan.split.panels;
+      const int64_t c0 = plan.in_group * block / plan.blocks;
+      const int64_t channels = plan.in_group * (block + 1) / plan.blocks - c0;
+      const int64_t vectors = plan.split.width(part), width = vectors * kernels.lanes,
+                    point_m = channels * width;
+      T* const sum = plan.passes > 1 ? m + item * plan.size_m() : spaces[thread].m;
+      if (pass == 0) std::memset(sum, 0, sizeof(T) * kPoints * point_m);
+      for (int64_t p = 0; p < kPoints; ++p) {
+        const T* const from = v + p * plan.point_v + group * plan.in_group + c0;
+        const T* const with = d + panel * plan.panel_d + p * plan.point_d;
+        for (int64_t t = 0; t < tiles; t += kSummed) {
+          kernels.outer_panel({from, row_of_tile + t, std::min(kSummed, tiles - t), channels,
+                               with + t * width, vectors, sum + p * point_m});
+        }
+      }
+      if (pass + 1 < plan.passes) return;
+      const int64_t begin = plan.split.begin(part) * kernels.lanes;
+      T* const out = spaces[thread].taps;  // (c, r, s; o)
+      for (int64_t c = 0; c < channels; ++c) {
+        transforms.weight(sum + c * width, point_m, width, out + c * 9 * width);
+      }
+      kernels.transpose(out, width, dw + ((group * plan.out_group + begin) * plan.in_group + c0) * 9,
+                        plan.in_group * 9, channels * 9, std::min(width, plan.out_group - begin));
+    });
+  }
+}
+
+template void winograd_backward_weight<float>(const ConvGeometry&, Image<const float>, Image<const float>,
+                                              float*);
+template void winograd_backward_weight<double>(const ConvGeometry&, Image<const double>, Image<const double>,
+                                               double*);
+
+}  // namespace neocog
