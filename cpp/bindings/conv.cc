@@ -59,10 +59,12 @@ py::tuple conv_batch_norm_training(const ArrayRef& x, const ArrayRef& weight, co
 
 // The method that conv_forward takes for images of this shape (N, C, H, W), for people to read.
 std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& weight, const Pair& stride,
-                        const Padding& padding, const Pair& dilation, int64_t groups) {
+                        const Padding& padding, const Pair& dilation, int64_t groups, bool channels_last) {
   return with_dtype(weight, [&](auto zero) -> std::string {
-    switch (neocog::conv_kernel<decltype(zero)>(geometry(
-        image[0], image[1], image[2], image[3], weight_sizes(weight), {stride, dilation, padding, groups}))) {
+    switch (neocog::conv_kernel<decltype(zero)>(
+        geometry(image[0], image[1], image[2], image[3], weight_sizes(weight),
+                 {stride, dilation, padding, groups}),
+        channels_last ? Layout::kChannelsLast : Layout::kChannelsFirst)) {
       case ConvKernel::kDepthwise: return "depthwise";
       case ConvKernel::kWinograd: return "Winograd F(4x4, 3x3)";
       case ConvKernel::kFewPixels: return "direct, few pixels";
@@ -130,8 +132,8 @@ void bind_conv(py::module_& m) {
   m.def("conv_batch_norm_training", &conv_batch_norm_training, "x"_a, "weight"_a, "bias"_a, "bn_weight"_a,
         "bn_bias"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "eps"_a, "activation"_a, "alpha"_a,
         "channels_last"_a);
-  m.def("conv_kernel", &conv_kernel, "image"_a, "weight"_a, "stride"_a, "padding"_a, "dilation"_a,
-        "groups"_a);
+  m.def("conv_kernel", &conv_kernel, "image"_a, "weight"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a,
+        "channels_last"_a = false);
   m.def("conv_backward_x", &conv_backward_x, "dy"_a, "weight"_a, "in_size"_a, "stride"_a, "padding"_a,
         "dilation"_a, "groups"_a, "channels_last"_a);
   m.def("conv_backward_weight", &conv_backward_weight, "x"_a, "dy"_a, "kernel"_a, "stride"_a, "padding"_a,

@@ -71,7 +71,15 @@ def conv_batch_norm_training(
     alpha: float,
     channels_last: bool | None,  # None: as torch decides it from x and weight
 ) -> tuple[_Array, _Array, _Array, _Array]: ...  # y, what the convolution gives, mean, biased variance
-def conv_kernel(image: _Ints, weight: _Array, stride: _Ints, padding: _Ints, dilation: _Ints, groups: int) -> str: ...
+def conv_kernel(
+    image: _Ints,
+    weight: _Array,
+    stride: _Ints,
+    padding: _Ints,
+    dilation: _Ints,
+    groups: int,
+    channels_last: bool = False,
+) -> str: ...
 def conv_backward_x(
     dy: _Array,
     weight: _Array,

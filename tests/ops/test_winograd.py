@@ -24,10 +24,11 @@ class Case(NamedTuple):
     weight: tuple[int, int, int, int]
     pads: tuple[int, int, int, int] = (1, 1, 1, 1)
     groups: int = 1
+    dilation: tuple[int, int] = (1, 1)
 
     @property
     def steps(self) -> dict[str, Any]:
-        return {"padding": (self.pads[:2], self.pads[2:]), "groups": self.groups}
+        return {"padding": (self.pads[:2], self.pads[2:]), "groups": self.groups, "dilation": self.dilation}
 
 
 CASES = {
@@ -54,7 +55,8 @@ def arrays(case: Case, layout: str, rng: np.random.Generator, dtype: type = np.f
 
 
 def kernel_of(case: Case, x: np.ndarray, weight: np.ndarray) -> str:
-    return _core.conv_kernel(x.shape, weight, (1, 1), case.pads, (1, 1), case.groups)
+    last = x.strides[1] == x.itemsize
+    return _core.conv_kernel(x.shape, weight, (1, 1), case.pads, case.dilation, case.groups, last)
 
 
 @pytest.mark.parametrize("m", [2, 3, 4])
@@ -142,6 +144,94 @@ def test_weight_gradient_has_the_same_bits_for_any_number_of_threads(case, threa
     many = weight_gradient(grad_y, x, weight, case).tobytes()
     neocog.set_num_threads(1)
     assert many == weight_gradient(grad_y, x, weight, case).tobytes()
+
+
+# A dilated kernel: every remainder of the step is an image of its own.
+
+DILATED = {
+    "step_divides_the_image": Case((2, 24, 16, 16), (32, 24, 3, 3), (2, 2, 2, 2), dilation=(2, 2)),
+    "remainders_of_unequal_size": Case((1, 24, 29, 26), (24, 24, 3, 3), (4, 4, 3, 3), dilation=(4, 3)),
+    "one_step_only": Case((2, 24, 13, 18), (27, 24, 3, 3), (1, 1, 0, 0), dilation=(1, 3)),
+    "groups_uneven_padding": Case((1, 48, 19, 21), (54, 24, 3, 3), (0, 5, 2, 1), groups=2, dilation=(2, 2)),
+}
+dilated = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in DILATED.items()])
+
+
+def remainders(case: Case):
+    return [
+        tuple(np.s_[first::step] for first, step in zip(at, case.dilation, strict=True))
+        for at in np.ndindex(case.dilation)
+    ]
+
+
+@dilated
+def test_dilated_forward_is_within_the_documented_bound(case, isa, rng):
+    x, weight, bias = arrays(case, "NHWC", rng)
+    assert kernel_of(case, x, weight) == AUTO
+    y = ops.conv2d(x, weight, bias, **case.steps)
+    padded = np.pad(x, ((0, 0), (0, 0), case.pads[:2], case.pads[2:]))
+    magnitude = np.zeros(y.shape)
+    for part in remainders(case):
+        magnitude[(..., *part)] = reference_winograd.magnitude(padded[(..., *part)], weight, (0, 0, 0, 0), case.groups)
+    expected = reference.conv2d(x, weight, bias, **case.steps)
+    helpers.assert_within(y, expected, magnitude + abs(bias)[:, None, None], case.weight[1] + TRANSFORMS)
+    helpers.assert_same_layout(y, x)
+
+
+@dilated
+def test_dilated_weight_gradient_is_within_the_documented_bound(case, isa, rng):
+    x, weight, _ = arrays(case, "NHWC", rng)
+    grad_y = some_grad_y(case, x, weight, rng)
+    grad_weight = weight_gradient(grad_y, x, weight, case)
+    with neocog.strict():
+        assert grad_weight.tobytes() != weight_gradient(grad_y, x, weight, case).tobytes(), "takes another method"
+    padded = np.pad(x, ((0, 0), (0, 0), case.pads[:2], case.pads[2:]))
+    magnitude, tiles = 0, 0
+    for part in remainders(case):
+        dy = grad_y[(..., *part)]
+        magnitude = magnitude + reference_winograd.weight_magnitude(padded[(..., *part)], dy, (0, 0, 0, 0), case.groups)
+        tiles += case.x[0] * -(-dy.shape[2] // 4) * -(-dy.shape[3] // 4)
+    _, expected, _ = reference.conv2d_backward(grad_y, x, weight, **case.steps)
+    helpers.assert_within(grad_weight, expected, magnitude, tiles + TRANSFORMS)
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "silu"])
+@dilated
+def test_dilated_results_are_those_of_their_remainders(case, activation, isa, rng):
+    """Forward with a residual, and the input gradient, which is a convolution by the turned kernel."""
+    x, weight, bias = arrays(case, "NHWC", rng)
+    residual = some_grad_y(case, x, weight, rng)
+    y = ops.conv2d(x, weight, bias, residual=residual, activation=activation, **case.steps)
+    padded = np.pad(x, ((0, 0), (0, 0), case.pads[:2], case.pads[2:]))
+    for part in remainders(case):
+        inner = helpers.lay_out(np.ascontiguousarray(padded[(..., *part)]), "NHWC")
+        beside = helpers.lay_out(np.ascontiguousarray(residual[(..., *part)]), "NHWC")
+        alone = ops.conv2d(inner, weight, bias, residual=beside, activation=activation, groups=case.groups)
+        np.testing.assert_allclose(y[(..., *part)], alone, rtol=1e-5, atol=1e-4)
+    grad_x, _, _ = ops.conv2d_backward(residual, x, weight, output_mask=(True, False, False), **case.steps)
+    expected, _, _ = reference.conv2d_backward(residual, x, weight, **case.steps)
+    np.testing.assert_allclose(grad_x, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("threads", [2, 3], indirect=True)
+@dilated
+def test_dilated_results_have_the_same_bits_for_any_number_of_threads(case, threads, rng):
+    x, weight, bias = arrays(case, "NHWC", rng)
+    y = ops.conv2d(x, weight, bias, **case.steps)
+    grads = ops.conv2d_backward(y, x, weight, **case.steps)
+    neocog.set_num_threads(1)
+    assert y.tobytes() == ops.conv2d(x, weight, bias, **case.steps).tobytes()
+    for many, one in zip(grads, ops.conv2d_backward(y, x, weight, **case.steps), strict=True):
+        assert many.tobytes() == one.tobytes()
+
+
+def test_dilated_channels_first_is_summed_directly(rng):
+    case = DILATED["step_divides_the_image"]
+    x, weight, _ = arrays(case, "NCHW", rng)
+    assert kernel_of(case, x, weight) == DIRECT
+
+
+# Stride one the other way round
 
 
 def test_transposed_convolution_of_stride_one_takes_it_too(isa, layout, rng):

@@ -13,9 +13,9 @@
 namespace neocog {
 
 template <class T>
-ConvKernel conv_kernel(const ConvGeometry& g, ConvMethod method) {
+ConvKernel conv_kernel(const ConvGeometry& g, Layout layout, ConvMethod method) {
   if (is_depthwise(g)) return ConvKernel::kDepthwise;
-  if (method != ConvMethod::kDirect && winograd_suits<T>(g, WeightRole::kForward))
+  if (method != ConvMethod::kDirect && winograd_suits<T>(g, layout, WeightRole::kForward))
     return ConvKernel::kWinograd;
   if (few_pixels_suit(g)) return ConvKernel::kFewPixels;
   const bool pixels = plane_conv_suits<T>(forward_axis(g.h), forward_axis(g.w), g.out_channels / g.groups);
@@ -25,7 +25,7 @@ ConvKernel conv_kernel(const ConvGeometry& g, ConvMethod method) {
 template <class T>
 void conv_forward(const ConvGeometry& g, Image<const T> x, const T* weight, const Epilogue<T>& epilogue,
                   Image<T> y, ConvMethod method) {
-  switch (conv_kernel<T>(g, method)) {
+  switch (conv_kernel<T>(g, x.channels_last() ? y.layout : x.layout, method)) {
     case ConvKernel::kDepthwise: depthwise_forward(g, x, weight, epilogue, y); break;
     case ConvKernel::kFewPixels: few_pixels_conv(g, x, weight, epilogue, y); break;
     case ConvKernel::kWinograd: winograd_conv(g, x, weight, WeightRole::kForward, epilogue, y); break;
@@ -80,7 +80,7 @@ void conv_backward_bias(Image<const T> dy, T* db) {
 }
 
 #define NEOCOG_INSTANTIATE(T)                                                                                \
-  template ConvKernel conv_kernel<T>(const ConvGeometry&, ConvMethod);                                       \
+  template ConvKernel conv_kernel<T>(const ConvGeometry&, Layout, ConvMethod);                               \
   template void conv_forward<T>(const ConvGeometry&, Image<const T>, const T*, const Epilogue<T>&, Image<T>, \
                                 ConvMethod);                                                                 \
   template void conv_backward_x<T>(const ConvGeometry&, Image<const T>, const T*, Image<T>);                 \

@@ -32,9 +32,9 @@ struct Epilogue {
 enum class ConvKernel { kChannelVectors, kPixelVectors, kFewPixels, kDepthwise, kWinograd };
 enum class ConvMethod { kAuto, kDirect };  // kDirect: the plain sum of products
 
-// The kernel that conv_forward takes for a geometry.
+// The kernel that conv_forward takes for x and y of this layout.
 template <class T>
-ConvKernel conv_kernel(const ConvGeometry&, ConvMethod = ConvMethod::kAuto);
+ConvKernel conv_kernel(const ConvGeometry&, Layout, ConvMethod = ConvMethod::kAuto);
 
 template <class T>
 void conv_forward(const ConvGeometry&, Image<const T> x, const T* weight, const Epilogue<T>&, Image<T> y,

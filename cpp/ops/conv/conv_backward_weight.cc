@@ -112,7 +112,7 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
     depthwise_backward_weight(g, x, dy, dw);
     return;
   }
-  if (winograd_suits_weight<T>(g)) {
+  if (x.layout == dy.layout && winograd_suits_weight<T>(g, x.layout)) {
     winograd_backward_weight(g, x, dy, dw);
     return;
   }

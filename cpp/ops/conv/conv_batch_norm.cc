@@ -12,7 +12,7 @@ template <class T>
 bool tiles_pay(const ConvGeometry& g, Layout layout) {
   constexpr int64_t kVector = 16;  // float32 values of a cache line
   const bool last = layout == Layout::kChannelsLast;
-  switch (conv_kernel<T>(g)) {
+  switch (conv_kernel<T>(g, layout)) {
     // One plane at a time: batch normalisation has it in the cache for both of its passes.
     case ConvKernel::kDepthwise: return last && g.out_channels >= kVector;
     case ConvKernel::kFewPixels:

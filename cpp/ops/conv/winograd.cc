@@ -28,7 +28,8 @@ struct Workspace {
 template <class T>
 struct WinogradCall {
   const WinogradPlan& plan;
-  int64_t pad_h, pad_w, groups;
+  WinogradWindow window;
+  int64_t groups;
   Image<const T> x;
   const T* weight;
   WeightRole role;
@@ -68,7 +69,7 @@ struct WinogradCall {
   void transform_inputs(int64_t g, const TileBlock& part, const TileBlock& block, const Workspace<T>& space,
                         T* v) const {
     each_window<kPixels>(
-        x, g * plan.in_group, plan.in_group, pad_h, pad_w, plan.h.tiles, part, zeros, space.strip,
+        x, g * plan.in_group, plan.in_group, window, plan.h.tiles, part, zeros, space.strip,
         [&](const T* const* pixel, int64_t row, int64_t col) {
           const int64_t tile = (row - block.row0) * block.cols() + col - block.col0;
           winograd_kernels<T>().input({pixel, plan.in_group, plan.h.size(row % plan.h.tiles),
@@ -112,46 +113,62 @@ struct WinogradCall {
                           u + p * point_u, vectors, width, nullptr, space.m + p * width, space.out[kind],
                           false, T(0), T(0), next});
     }
-    each_image(block, plan.h.tiles, [&](int64_t n, int64_t row, int64_t tile_rows, int64_t first_row) {
-      const int64_t top = row * kTile, rows = std::min(y.h - top, tile_rows * kTile);
-      const int64_t left = block.col0 * kTile, cols = std::min(y.w - left, block.cols() * kTile);
-      WinogradOutput<T> out{nullptr,
-                            width,
-                            columns,
-                            0,
-                            0,
-                            epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
-                            finish.clamp,
-                            T(0),
-                            finish.clamp_hi,
-                            nullptr,
-                            y.stride_h(),
-                            y.stride_w(),
-                            0,
-                            0};
-      T* base = y.channels_last() ? y.at(n, channel, top, left) : space.results;
-      if (!y.channels_last()) {
-        out.stride_w = width;
-        out.stride_h = cols * width;
-      }
-      for (int64_t i = 0; i < tile_rows; ++i) {
-        out.tile_h = plan.h.size(row + i);
-        out.rows = std::min(kTile, rows - i * kTile);
-        for (int64_t j = 0; j < block.cols(); ++j) {
-          out.tile_w = plan.w.size(block.col0 + j);
-          out.cols = std::min(kTile, cols - j * kTile);
-          out.m = space.m + ((first_row + i) * block.cols() + j) * kPoints * width;
-          out.y = base + i * kTile * out.stride_h + j * kTile * out.stride_w;
-          winograd_kernels<T>().output(out);
-        }
-      }
-      if (!y.channels_last()) {
-        store_strip(space.results, width, y, n, channel, columns, {top, rows, left, cols}, 1, 1);
-      }
-      if (finish.rectangle) {
-        finish_rectangle(epilogue, y, n, channel, columns, top, top + rows, left, left + cols);
-      }
-    });
+    each_image(block, plan.h.tiles,
+               [&](int64_t index, int64_t tile_row, int64_t tile_rows, int64_t first_row) {
+                 // The rectangle of outputs, every step-th row and column of y from (top, left) on.
+                 const int64_t n = window.image(index);
+                 const int64_t top = window.row(index) + tile_row * kTile * window.step_h;
+                 const int64_t left = window.col(index) + block.col0 * kTile * window.step_w;
+                 const int64_t rows = std::min(ceil_div(y.h - top, window.step_h), tile_rows * kTile);
+                 const int64_t cols = std::min(ceil_div(y.w - left, window.step_w), block.cols() * kTile);
+                 if (rows <= 0 || cols <= 0) return;
+                 WinogradOutput<T> out{nullptr,
+                                       width,
+                                       columns,
+                                       0,
+                                       0,
+                                       epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
+                                       finish.clamp,
+                                       T(0),
+                                       finish.clamp_hi,
+                                       nullptr,
+                                       window.step_h * y.stride_h(),
+                                       window.step_w * y.stride_w(),
+                                       0,
+                                       0};
+                 T* base = y.channels_last() ? y.at(n, channel, top, left) : space.results;
+                 if (!y.channels_last()) {
+                   out.stride_w = width;
+                   out.stride_h = cols * width;
+                 }
+                 for (int64_t i = 0; i < tile_rows; ++i) {
+                   out.tile_h = plan.h.size(tile_row + i);
+                   out.rows = std::min(kTile, rows - i * kTile);
+                   for (int64_t j = 0; j < block.cols(); ++j) {
+                     out.tile_w = plan.w.size(block.col0 + j);
+                     out.cols = std::min(kTile, cols - j * kTile);
+                     if (out.rows <= 0 || out.cols <= 0) continue;
+                     out.m = space.m + ((first_row + i) * block.cols() + j) * kPoints * width;
+                     out.y = base + i * kTile * out.stride_h + j * kTile * out.stride_w;
+                     winograd_kernels<T>().output(out);
+                   }
+                 }
+                 if (!y.channels_last()) {
+                   store_strip(space.results, width, y, n, channel, columns, {top, rows, left, cols},
+                               window.step_h, window.step_w);
+                 }
+                 if (!finish.rectangle) return;
+                 if (window.remainders() == 1) {
+                   finish_rectangle(epilogue, y, n, channel, columns, top, top + rows, left, left + cols);
+                   return;
+                 }
+                 for (int64_t i = 0; i < rows; ++i) {
+                   for (int64_t j = 0; j < cols; ++j) {
+                     const int64_t row = top + i * window.step_h, col = left + j * window.step_w;
+                     finish_rectangle(epilogue, y, n, channel, columns, row, row + 1, col, col + 1);
+                   }
+                 }
+               });
   }
 };
 
@@ -215,11 +232,13 @@ template <class T>
 void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, WeightRole role,
                    const Epilogue<T>& epilogue, Image<T> y) {
   if (y.size() == 0) return;
-  // Turned, the tap that met input i + r - pad meets i - r + pad.
+  // Turned, the tap that met input i + r * dilation - pad meets i - r * dilation + pad.
   const bool forward = role == WeightRole::kForward;
-  const int64_t groups = g.groups, pad_h = forward ? g.h.pad_lo : 2 - g.h.pad_lo,
-                pad_w = forward ? g.w.pad_lo : 2 - g.w.pad_lo;
-  const WinogradPlan plan = winograd_plan(x, y, groups);
+  const int64_t groups = g.groups;
+  const WinogradWindow window{forward ? g.h.pad_lo : 2 * g.h.dilation - g.h.pad_lo,
+                              forward ? g.w.pad_lo : 2 * g.w.dilation - g.w.pad_lo, g.h.dilation,
+                              g.w.dilation};
+  const WinogradPlan plan = winograd_plan(x, y, groups, window);
   const int threads = threads_for(plan.one_block ? groups * std::max(plan.rows, plan.split.panels)
                                                  : groups * plan.blocks_h * plan.blocks_w * plan.chunks);
   const int64_t shared = plan.one_block ? groups * plan.size_v() : groups * plan.split.panels * plan.size_u();
@@ -250,8 +269,7 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
     for (int64_t*& list : space.row) list = scratch.take<int64_t>(plan.tiles);
     for (int64_t*& list : space.out) list = scratch.take<int64_t>(plan.tiles);
   }
-  const WinogradCall<T> call{
-      plan, pad_h, pad_w, groups, x, weight, role, epilogue, y, zeros, Finish<T>(epilogue)};
+  const WinogradCall<T> call{plan, window, groups, x, weight, role, epilogue, y, zeros, Finish<T>(epilogue)};
   if (plan.one_block) {
     run_one_block(call, common, spaces);
   } else {

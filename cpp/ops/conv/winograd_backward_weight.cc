@@ -42,8 +42,8 @@ WeightPlan make_plan(const ConvGeometry& g) {
                   out,
                   g.groups,
                   PanelSplit(out, kernels.lanes, kernels.max_vectors),
-                  TileAxis(g.h.out()),
-                  TileAxis(g.w.out()),
+                  TileAxis(ceil_div(g.h.out(), g.h.dilation)),
+                  TileAxis(ceil_div(g.w.out(), g.w.dilation)),
                   0,
                   0,
                   0,
@@ -53,7 +53,7 @@ WeightPlan make_plan(const ConvGeometry& g) {
                   0,
                   ceil_div(in, kChannels),
                   kernels.max_vectors * kernels.lanes};
-  plan.rows = g.batch * plan.h.tiles;
+  plan.rows = g.batch * g.h.dilation * g.w.dilation * plan.h.tiles;
   const int64_t columns = g.groups * plan.split.vectors * kernels.lanes;
   const int64_t tile_bytes = kPoints * (g.in_channels + columns) * static_cast<int64_t>(sizeof(T));
   const int64_t tiles = std::max(kFewTiles, kPassBytes / tile_bytes);
@@ -73,6 +73,8 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const WinogradKernels<T>& transforms = winograd_kernels<T>();
   const WeightPlan plan = make_plan<T>(g);
+  const WinogradWindow under{g.h.pad_lo, g.w.pad_lo, g.h.dilation, g.w.dilation};
+  const WinogradWindow outputs{0, 0, g.h.dilation, g.w.dilation};
   const int64_t panels = g.groups * plan.split.panels, jobs = plan.pass_rows * (1 + panels);
   const int threads = threads_for(std::max(plan.items(), jobs));
   const int64_t taps = 9 * plan.panel * std::min(kChannels, plan.in_group);
@@ -110,7 +112,7 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
       T* const space = spaces[thread].strip;
       if (panel < 0) {
         each_window<kWinogradPixels>(
-            x, 0, x.c, g.h.pad_lo, g.w.pad_lo, plan.h.tiles, block, zeros, space,
+            x, 0, x.c, under, plan.h.tiles, block, zeros, space,
             [&](const T* const* pixel, int64_t at, int64_t col) {
               const int64_t tile = (at - first) * plan.w.tiles + col;
               transforms.input({pixel, x.c, kTile, kTile, v + tile * x.c, plan.point_v});
@@ -121,8 +123,8 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
       const int64_t begin = plan.split.begin(part) * kernels.lanes,
                     width = plan.split.width(part) * kernels.lanes;
       const int64_t columns = std::min(width, plan.out_group - begin);
-      each_window<kTile>(dy, group * plan.out_group + begin, columns, 0, 0, plan.h.tiles, block, zeros, space,
-                         [&](const T* const* pixel, int64_t at, int64_t col) {
+      each_window<kTile>(dy, group * plan.out_group + begin, columns, outputs, plan.h.tiles, block, zeros,
+                         space, [&](const T* const* pixel, int64_t at, int64_t col) {
                            const int64_t tile = (at - first) * plan.w.tiles + col;
                            transforms.gradient(pixel, columns, d + panel * plan.panel_d + tile * width,
                                                plan.point_d);

@@ -28,28 +28,37 @@ constexpr int64_t kFewChannels = 16, kManyPixels = 100, kSomePixels = 36, kFewKe
 constexpr int64_t kSummedChannels = 24, kSummedPixels = 150;  // and for the weight gradient
 
 template <class T>
-bool possible(const ConvGeometry& g, int64_t channels) {
+bool possible(const ConvGeometry& g, Layout layout, int64_t channels) {
   if (!std::is_same_v<T, float> || strict()) return false;
   for (const WindowAxis& axis : {g.h, g.w}) {
-    if (axis.kernel != 3 || axis.stride != 1 || axis.dilation != 1) return false;
+    if (axis.kernel != 3 || axis.stride != 1) return false;
+    if (axis.dilation != 1 && layout != Layout::kChannelsLast)
+      return false;  // strips hold neighbouring pixels
   }
   return std::min(g.in_channels, g.out_channels) / g.groups >= channels;
+}
+
+// Of the smallest image that one tile can lie in.
+int64_t smaller_side(const ConvGeometry& g, int64_t h, int64_t w) {
+  return std::min(h / g.h.dilation, w / g.w.dilation);
 }
 
 }  // namespace
 
 template <class T>
-WinogradPlan winograd_plan(const Image<const T>& x, const Image<T>& y, int64_t groups) {
+WinogradPlan winograd_plan(const Image<const T>& x, const Image<T>& y, int64_t groups,
+                           const WinogradWindow& window) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
-  const int64_t in = x.c / groups, out = y.c / groups,
-                all = y.n * ceil_div(y.h, kTile) * ceil_div(y.w, kTile);
+  const int64_t in = x.c / groups, out = y.c / groups, images = y.n * window.remainders();
+  const TileAxis h(ceil_div(y.h, window.step_h)), w(ceil_div(y.w, window.step_w));
+  const int64_t all = images * h.tiles * w.tiles;
   const bool one = all <= kOneBlockTiles;
   const int64_t vectors = one ? std::min(kernels.max_vectors, kOneBlockVectors) : kernels.max_vectors;
   WinogradPlan plan{in,
                     out,
                     PanelSplit(out, kernels.lanes, vectors),
-                    TileAxis(y.h),
-                    TileAxis(y.w),
+                    h,
+                    w,
                     0,
                     one,
                     1,
@@ -59,7 +68,7 @@ WinogradPlan winograd_plan(const Image<const T>& x, const Image<T>& y, int64_t g
                     0,
                     0,
                     vectors * kernels.lanes};
-  plan.rows = y.n * plan.h.tiles;
+  plan.rows = images * plan.h.tiles;
   if (!one) {
     const int64_t bytes = kPoints * (in + plan.panel) * static_cast<int64_t>(sizeof(T));
     const int64_t most = std::clamp(kBlockBytes / bytes, kFewTiles, kManyTiles);
@@ -83,26 +92,27 @@ WinogradPlan winograd_plan(const Image<const T>& x, const Image<T>& y, int64_t g
 }
 
 template <class T>
-bool winograd_suits(const ConvGeometry& g, WeightRole role) {
-  if (!possible<T>(g, kFewChannels)) return false;
+bool winograd_suits(const ConvGeometry& g, Layout layout, WeightRole role) {
+  if (!possible<T>(g, layout, kFewChannels)) return false;
   const bool forward = role == WeightRole::kForward;
   const int64_t h = forward ? g.h.out() : g.h.in, w = forward ? g.w.out() : g.w.in;
   const int64_t kernels = g.in_channels / g.groups * (g.out_channels / g.groups);
   // Each kernel pays for its transform with the pixels that it saves.
-  return std::min(h, w) >= 2 &&
+  return smaller_side(g, h, w) >= 2 &&
          (g.batch * h * w >= kManyPixels || (kernels <= kFewKernels && g.batch * h * w >= kSomePixels));
 }
 
 template <class T>
-bool winograd_suits_weight(const ConvGeometry& g) {
-  return possible<T>(g, kSummedChannels) && std::min(g.h.out(), g.w.out()) >= 3 &&
+bool winograd_suits_weight(const ConvGeometry& g, Layout layout) {
+  return possible<T>(g, layout, kSummedChannels) && smaller_side(g, g.h.out(), g.w.out()) >= 3 &&
          g.batch * g.h.out() * g.w.out() >= kSummedPixels;
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                     \
-  template WinogradPlan winograd_plan<T>(const Image<const T>&, const Image<T>&, int64_t groups); \
-  template bool winograd_suits<T>(const ConvGeometry&, WeightRole);                               \
-  template bool winograd_suits_weight<T>(const ConvGeometry&);
+#define NEOCOG_INSTANTIATE(T)                                                                    \
+  template WinogradPlan winograd_plan<T>(const Image<const T>&, const Image<T>&, int64_t groups, \
+                                         const WinogradWindow&);                                 \
+  template bool winograd_suits<T>(const ConvGeometry&, Layout, WeightRole);                      \
+  template bool winograd_suits_weight<T>(const ConvGeometry&, Layout);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)
 #undef NEOCOG_INSTANTIATE

@@ -30,7 +30,18 @@ struct TileBlock {
   int64_t tiles() const { return (row1 - row0) * cols(); }
 };
 
-// How the tiles are dealt out.
+// Where the pixels under an output lie: a dilated kernel meets every step-th row and column, so the outputs
+// of one remainder of that step are an image of their own, with a plain 3x3 kernel.
+struct WinogradWindow {
+  int64_t pad_h, pad_w, step_h, step_w;
+  int64_t remainders() const { return step_h * step_w; }
+  // Of the image with this index: which image it is part of, and the first row and column of its outputs.
+  int64_t image(int64_t index) const { return index / remainders(); }
+  int64_t row(int64_t index) const { return index / step_w % step_h; }
+  int64_t col(int64_t index) const { return index % step_w; }
+};
+
+// How the tiles are dealt out; images are those of WinogradWindow.
 struct WinogradPlan {
   int64_t in_group, out_group;  // channels
   PanelSplit split;             // of out_group
@@ -54,6 +65,6 @@ struct WinogradPlan {
 };
 
 template <class T>
-WinogradPlan winograd_plan(const Image<const T>& x, const Image<T>& y, int64_t groups);
+WinogradPlan winograd_plan(const Image<const T>& x, const Image<T>& y, int64_t groups, const WinogradWindow&);
 
 }  // namespace neocog

@@ -12,7 +12,7 @@ void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, const T* we
     depthwise_transposed(g, x, weight, epilogue, y);
     return;
   }
-  if (winograd_suits<T>(g, WeightRole::kTransposed)) {
+  if (x.layout == y.layout && winograd_suits<T>(g, x.layout, WeightRole::kTransposed)) {
     winograd_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
     return;
   }
