@@ -38,13 +38,16 @@ def lines(record: Mapping[str, Any], name: str) -> Iterator[str]:
         "could do in the same seconds, whichever is more; of best: in the best moment of the whole run "
         f"({limits['fma_peak'] / 1e9:.0f} GFLOP/s, {limits['copy_bandwidth'] / 1e9:.1f} GB/s: others use the machine "
         "too). Ratios are the other library's time over neocog's: above 1, "
-        "neocog is faster."
+        "neocog is faster. Error: the largest of the forward result, against float64, as a part of its largest value."
     )
     yield ""
     runtime = OTHER in machine["peers"]
     extra = f" {OTHER} | ratio |" if runtime else ""
-    yield f"| | forward, ms | of peak | of best | PyTorch | ratio |{extra} backward, ms | PyTorch | ratio |"
-    yield "|---|" + "--:|" * (8 + 2 * runtime)
+    yield (
+        f"| | forward, ms | of peak | of best | PyTorch | ratio |{extra} error | PyTorch's | "
+        "backward, ms | PyTorch | ratio |"
+    )
+    yield "|---|" + "--:|" * (10 + 2 * runtime)
     rows: dict[str, dict[str, Any]] = {}
     for row in record["rows"]:
         rows.setdefault(row["name"], {})[row["pass"]] = row
@@ -52,11 +55,12 @@ def lines(record: Mapping[str, Any], name: str) -> Iterator[str]:
         forward, backward = passes["forward"], passes["backward"]
         cells = [title, _milliseconds(forward, "neocog"), *_of_limits(forward, limits), *_cells(forward, PEER)]
         cells += _cells(forward, OTHER) if runtime else []
+        cells += [_error(forward, "neocog"), _error(forward, PEER)]
         cells += [_milliseconds(backward, "neocog"), *_cells(backward, PEER)]
         yield "| " + " | ".join(cells) + " |"
     last = ["geometric mean", "", "", "", "", _mean(summary, "forward", PEER)]
     last += ["", _mean(summary, "forward", OTHER)] if runtime else []
-    yield "| " + " | ".join([*last, "", "", _mean(summary, "backward", PEER)]) + " |"
+    yield "| " + " | ".join([*last, "", "", "", "", _mean(summary, "backward", PEER)]) + " |"
 
 
 def _best(row: Mapping[str, Any], peer: str) -> Mapping[str, Any] | None:
@@ -72,6 +76,11 @@ def _milliseconds(row: Mapping[str, Any], peer: str) -> str:
 def _cells(row: Mapping[str, Any], peer: str) -> list[str]:
     ratio = row["ratio"].get(peer)
     return [_milliseconds(row, peer), "-" if ratio is None else f"{ratio:.2f}"]
+
+
+def _error(row: Mapping[str, Any], peer: str) -> str:
+    best = _best(row, peer)
+    return "-" if best is None else f"{best['error']:.0e}"
 
 
 def _mean(summary: Mapping[str, Any], way: str, peer: str) -> str:

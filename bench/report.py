@@ -42,11 +42,12 @@ def table(comparisons: Sequence[Comparison]) -> Iterator[str]:
     for peer in dict.fromkeys(peer for peer, _ in contenders):
         groups.append((f"{peer}, ms", [_layout_name(peer, last) for name, last in contenders if name == peer]))
     groups.append(("neocog's better layout", ["GFLOP/s", "of peak", "GB/s", "of copy"]))
+    groups.append(("largest error / largest value", list(dict.fromkeys(peer for peer, _ in contenders))))
     for peer in rivals:
         groups.append((f"{peer} / neocog", [*(_layout_name("neocog", last) for last in layouts[peer]), "best"]))
     lines = [_cells(c, contenders, layouts) for c in comparisons]
     if rivals:
-        lines.append(["geometric mean", *[""] * (6 + len(contenders))])
+        lines.append(["geometric mean", *[""] * (6 + len(contenders) + len(groups[-len(rivals) - 1][1]))])
         for peer in rivals:
             lines[-1] += [ratio_text(mean(comparisons, peer, last)) for last in (*layouts[peer], None)]
     yield from aligned(groups, lines)
@@ -157,6 +158,9 @@ def _cells(c: Comparison, contenders: Sequence[tuple[str, bool]], layouts: dict[
         speed, traffic = flops / best.seconds, size / best.seconds
         cells += [f"{speed / GIGA:.0f}", f"{speed / c.reach.fma_peak:.0%}"] if flops else ["-", "-"]
         cells += [f"{traffic / GIGA:.1f}", f"{traffic / c.reach.copy_bandwidth:.0%}"]
+    for peer in dict.fromkeys(peer for peer, _ in contenders):
+        errors = [o.error for o in c.of(peer) if o.error is not None]
+        cells.append(f"{max(errors):.0e}" if errors else "-")
     for peer, lasts in layouts.items():
         cells += [ratio_text(c.ratio(peer, last)) for last in (*lasts, None)]
     return cells
