@@ -6,6 +6,8 @@ to the float64 oracle of batch norm. tests/cpp/test_moments.cc holds the statist
 
 from __future__ import annotations
 
+import contextlib
+
 import helpers
 import neocog
 import numpy as np
@@ -16,10 +18,10 @@ from neocog import _core
 from neocog._activations import activation_code
 
 
-@pytest.fixture(autouse=True)
-def _directly():
-    """Only the direct kernels hand over their tiles."""
-    with neocog.strict():
+@pytest.fixture(autouse=True, params=["auto", "strict"])
+def _method(request):
+    """Winograd's kernels hand over their tiles, and the direct ones of the same geometries."""
+    with neocog.strict() if request.param == "strict" else contextlib.nullcontext():
         yield
 
 
@@ -27,6 +29,8 @@ CASES = {
     "resnet_3x3": Conv((2, 32, 28, 30), (70, 32, 3, 3), padding=1),
     "pointwise": Conv((3, 40, 14, 14), (33, 40, 1, 1)),
     "strided_stem": Conv((2, 3, 61, 63), (20, 3, 7, 7), stride=2, padding=3),
+    "last_tiles_of_three_rows_of_a_small_image": Conv((5, 24, 7, 7), (40, 24, 3, 3), padding=1),
+    "rows_longer_than_a_block": Conv((1, 16, 6, 410), (16, 16, 3, 3), padding=1),
     "dilated": Conv((2, 17, 20, 21), (19, 17, 3, 3), padding=2, dilation=2),
     "grouped": Conv((2, 64, 19, 17), (64, 32, 3, 3), padding=1, groups=2),
     "groups_of_few_output_channels": Conv((2, 12, 23, 29), (6, 4, 3, 3), padding=1, groups=3),

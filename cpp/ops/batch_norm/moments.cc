@@ -26,13 +26,13 @@ Moments<T>::~Moments() {
 }
 
 template <class T>
-int64_t Moments<T>::cut(const Image<T>& y, int64_t columns, bool channels_last) {
+int64_t Moments<T>::cut(const Image<T>& y, int64_t columns, bool channels_last, int64_t rows) {
   const int64_t most = channels_last ? kColumnsPart : kRunPart;
   y_ = y;
   columns_ = min64(columns, y.w);
   cols_ = ceil_div(columns_, ceil_div(columns_, most));
   pieces_ = ceil_div(columns_, cols_);
-  rows_ = ceil_div(y.h, ceil_div(y.h, max64(1, most / cols_)));
+  rows_ = rows > 0 ? rows : ceil_div(y.h, ceil_div(y.h, max64(1, most / cols_)));
   across_ = ceil_div(y.w, columns_) * pieces_;
   parts_ = y.n * ceil_div(y.h, rows_) * across_;
   const int64_t records = round_up(parts_ * y.c, 16);  // whole cache lines

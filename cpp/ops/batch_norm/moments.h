@@ -24,7 +24,8 @@ class Moments {
   // The kernel writes y in tiles of `columns` (fewer at the end of a row); their height must be a multiple of
   // what this returns, or reach the last row. `columns` must not depend on the number of threads. Tiles come
   // with channels last, or as they lie in y.
-  int64_t cut(const Image<T>& y, int64_t columns, bool channels_last);
+  // `rows` fixes the height of the parts, for kernels whose tiles have one; 0 leaves it to their width.
+  int64_t cut(const Image<T>& y, int64_t columns, bool channels_last, int64_t rows = 0);
   int64_t cut(const Image<T>& y, int64_t columns) { return cut(y, columns, y.channels_last()); }
   // A tile in y, or several on top of each other; other threads may take others at the same time.
   void take(int64_t n, int64_t channel, int64_t channels, int64_t row0, int64_t row1, int64_t col0,

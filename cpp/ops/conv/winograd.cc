@@ -113,62 +113,68 @@ struct WinogradCall {
                           u + p * point_u, vectors, width, nullptr, space.m + p * width, space.out[kind],
                           false, T(0), T(0), next});
     }
-    each_image(block, plan.h.tiles,
-               [&](int64_t index, int64_t tile_row, int64_t tile_rows, int64_t first_row) {
-                 // The rectangle of outputs, every step-th row and column of y from (top, left) on.
-                 const int64_t n = window.image(index);
-                 const int64_t top = window.row(index) + tile_row * kTile * window.step_h;
-                 const int64_t left = window.col(index) + block.col0 * kTile * window.step_w;
-                 const int64_t rows = std::min(ceil_div(y.h - top, window.step_h), tile_rows * kTile);
-                 const int64_t cols = std::min(ceil_div(y.w - left, window.step_w), block.cols() * kTile);
-                 if (rows <= 0 || cols <= 0) return;
-                 WinogradOutput<T> out{nullptr,
-                                       width,
-                                       columns,
-                                       0,
-                                       0,
-                                       epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
-                                       finish.clamp,
-                                       T(0),
-                                       finish.clamp_hi,
-                                       nullptr,
-                                       window.step_h * y.stride_h(),
-                                       window.step_w * y.stride_w(),
-                                       0,
-                                       0};
-                 T* base = y.channels_last() ? y.at(n, channel, top, left) : space.results;
-                 if (!y.channels_last()) {
-                   out.stride_w = width;
-                   out.stride_h = cols * width;
-                 }
-                 for (int64_t i = 0; i < tile_rows; ++i) {
-                   out.tile_h = plan.h.size(tile_row + i);
-                   out.rows = std::min(kTile, rows - i * kTile);
-                   for (int64_t j = 0; j < block.cols(); ++j) {
-                     out.tile_w = plan.w.size(block.col0 + j);
-                     out.cols = std::min(kTile, cols - j * kTile);
-                     if (out.rows <= 0 || out.cols <= 0) continue;
-                     out.m = space.m + ((first_row + i) * block.cols() + j) * kPoints * width;
-                     out.y = base + i * kTile * out.stride_h + j * kTile * out.stride_w;
-                     winograd_kernels<T>().output(out);
-                   }
-                 }
-                 if (!y.channels_last()) {
-                   store_strip(space.results, width, y, n, channel, columns, {top, rows, left, cols},
-                               window.step_h, window.step_w);
-                 }
-                 if (!finish.rectangle) return;
-                 if (window.remainders() == 1) {
-                   finish_rectangle(epilogue, y, n, channel, columns, top, top + rows, left, left + cols);
-                   return;
-                 }
-                 for (int64_t i = 0; i < rows; ++i) {
-                   for (int64_t j = 0; j < cols; ++j) {
-                     const int64_t row = top + i * window.step_h, col = left + j * window.step_w;
-                     finish_rectangle(epilogue, y, n, channel, columns, row, row + 1, col, col + 1);
-                   }
-                 }
-               });
+    each_image(
+        block, plan.h.tiles, [&](int64_t index, int64_t tile_row, int64_t tile_rows, int64_t first_row) {
+          // The rectangle of outputs, every step-th row and column of y from (top, left) on.
+          const int64_t n = window.image(index);
+          const int64_t top = window.row(index) + tile_row * kTile * window.step_h;
+          const int64_t left = window.col(index) + block.col0 * kTile * window.step_w;
+          const int64_t rows = std::min(ceil_div(y.h - top, window.step_h), tile_rows * kTile);
+          const int64_t cols = std::min(ceil_div(y.w - left, window.step_w), block.cols() * kTile);
+          if (rows <= 0 || cols <= 0) return;
+          WinogradOutput<T> out{nullptr,
+                                width,
+                                columns,
+                                0,
+                                0,
+                                epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
+                                finish.clamp,
+                                T(0),
+                                finish.clamp_hi,
+                                nullptr,
+                                window.step_h * y.stride_h(),
+                                window.step_w * y.stride_w(),
+                                0,
+                                0};
+          T* base = y.channels_last() ? y.at(n, channel, top, left) : space.results;
+          if (!y.channels_last()) {
+            out.stride_w = width;
+            out.stride_h = cols * width;
+          }
+          for (int64_t i = 0; i < tile_rows; ++i) {
+            out.tile_h = plan.h.size(tile_row + i);
+            out.rows = std::min(kTile, rows - i * kTile);
+            for (int64_t j = 0; j < block.cols(); ++j) {
+              out.tile_w = plan.w.size(block.col0 + j);
+              out.cols = std::min(kTile, cols - j * kTile);
+              if (out.rows <= 0 || out.cols <= 0) continue;
+              out.m = space.m + ((first_row + i) * block.cols() + j) * kPoints * width;
+              out.y = base + i * kTile * out.stride_h + j * kTile * out.stride_w;
+              winograd_kernels<T>().output(out);
+            }
+          }
+          const bool from_results = epilogue.moments != nullptr && !finish.elementwise && !y.channels_last();
+          if (from_results) {  // nearer than what is stored from them, and the channels are next to each
+                               // other
+            epilogue.moments->take_pixels(base, out.stride_h, out.stride_w, n, channel, columns, top,
+                                          top + rows, left, left + cols);
+          }
+          if (!y.channels_last()) {
+            store_strip(space.results, width, y, n, channel, columns, {top, rows, left, cols}, window.step_h,
+                        window.step_w);
+          }
+          if (!finish.rectangle || from_results) return;
+          if (window.remainders() == 1) {
+            finish_rectangle(epilogue, y, n, channel, columns, top, top + rows, left, left + cols);
+            return;
+          }
+          for (int64_t i = 0; i < rows; ++i) {
+            for (int64_t j = 0; j < cols; ++j) {
+              const int64_t row = top + i * window.step_h, col = left + j * window.step_w;
+              finish_rectangle(epilogue, y, n, channel, columns, row, row + 1, col, col + 1);
+            }
+          }
+        });
   }
 };
 
@@ -268,6 +274,10 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
     space.results = scratch.take<T>(results);
     for (int64_t*& list : space.row) list = scratch.take<int64_t>(plan.tiles);
     for (int64_t*& list : space.out) list = scratch.take<int64_t>(plan.tiles);
+  }
+  // Blocks end with rows of tiles; where they end within rows of pixels, who asked reads y once more.
+  if (epilogue.moments != nullptr && window.remainders() == 1 && plan.blocks_w == 1) {
+    epilogue.moments->cut(y, y.w, true, kTile);
   }
   const WinogradCall<T> call{plan, window, groups, x, weight, role, epilogue, y, zeros, Finish<T>(epilogue)};
   if (plan.one_block) {

@@ -10,14 +10,13 @@ void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, const T* we
                             const Epilogue<T>& epilogue, Image<T> y) {
   if (is_depthwise(g)) {
     depthwise_transposed(g, x, weight, epilogue, y);
-    return;
-  }
-  if (x.layout == y.layout && winograd_suits<T>(g, x.layout, WeightRole::kTransposed)) {
+  } else if (x.layout == y.layout && winograd_suits<T>(g, x.layout, WeightRole::kTransposed)) {
     winograd_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
-    return;
+  } else {
+    tap_conv(transposed_axis(g.h), transposed_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,
+             WeightRole::kTransposed, epilogue, y);
   }
-  tap_conv(transposed_axis(g.h), transposed_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,
-           WeightRole::kTransposed, epilogue, y);
+  if (epilogue.moments != nullptr) epilogue.moments->complete(y);  // by kernels that did not hand over tiles
 }
 
 template void conv_transpose_forward<float>(const ConvGeometry&, Image<const float>, const float*,
