@@ -128,6 +128,26 @@ void ops_give_the_same_bits(Layout layout) {
     same_bits_for_any_number_of_threads("conv_backward_weight", o * c / groups * 9,
                                         [&](float* dw) { conv_backward_weight<float>(g, input, grad, dw); });
   }
+  // Winograd's method: one block of tiles, many blocks, and every remainder of a dilated kernel.
+  for (const int64_t size : {int64_t{12}, int64_t{46}}) {
+    for (const int64_t dilation : {int64_t{1}, int64_t{2}}) {
+      const WindowAxis axis{size, 3, 1, dilation, dilation, dilation};
+      const int64_t channels = 40, values = n * channels * size * size;
+      const ConvGeometry g{n, channels, channels, 1, axis, axis};
+      const std::vector<float> from = random_values(values, 5),
+                               kernels = random_values(channels * channels * 9, 6);
+      const Image<const float> image{from.data(), n, channels, size, size, layout};
+      same_bits_for_any_number_of_threads("conv_forward, 3x3", values, [&](float* y) {
+        conv_forward<float>(g, image, kernels.data(), {}, {y, n, channels, size, size, layout});
+      });
+      same_bits_for_any_number_of_threads("conv_backward_x, 3x3", values, [&](float* dx) {
+        conv_backward_x<float>(g, image, kernels.data(), {dx, n, channels, size, size, layout});
+      });
+      same_bits_for_any_number_of_threads(
+          "conv_backward_weight, 3x3", channels * channels * 9,
+          [&](float* dw) { conv_backward_weight<float>(g, image, image, dw); });
+    }
+  }
   same_bits_for_any_number_of_threads("conv_backward_bias", o,
                                       [&](float* db) { conv_backward_bias<float>(grad, db); });
 
