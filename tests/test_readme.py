@@ -71,6 +71,16 @@ def test_every_operator_has_its_gradient(listed):
     }
 
 
+def test_the_training_numbers_are_those_of_a_stored_record(text):
+    sentence, name = re.search(r"takes ([^(]*\([^)]*\)) up \(\[record\]\(bench/records/([\w.-]+)\)\)", text).groups()
+    record = json.loads((README.parent / "bench" / "records" / name).read_text(encoding="utf-8"))
+    summary = record["summary"]
+    assert " ".join(sentence.split()) == (
+        f"{summary['geometric_mean']:.2f} times as long as the fastest way here, "
+        f"from {summary['worst_ratio']:.2f} ({summary['worst_row']})"
+    )
+
+
 def test_the_numbers_are_those_of_a_stored_record(text):
     from bench import readme
 
