@@ -2,6 +2,10 @@
 
 #include <pybind11/gil_safe_call_once.h>
 
+#include <memory>
+
+#include "core/memory.h"
+
 namespace neocog::bindings {
 namespace {
 
@@ -21,17 +25,28 @@ struct DlTensor {
   int64_t *shape, *strides;
   uint64_t byte_offset;
 };
+struct DlManagedTensor {
+  uint32_t major, minor;
+  void* context;
+  void (*deleter)(DlManagedTensor*);
+  uint64_t flags;
+  DlTensor tensor;
+};
 struct DlExchangeTable {
   uint32_t major, minor;
   DlExchangeTable* previous;
   void (*allocate)();
   void (*export_owned)();
-  void (*import_owned)();
+  int (*import_owned)(DlManagedTensor* tensor, void** object);  // 0 where it worked and took the tensor over
   int (*view)(void* object, DlTensor* out);  // 0 where it worked, else a Python error is set
   void (*stream)();
 };
 constexpr int32_t kDlCpu = 1;
 constexpr uint8_t kDlInt = 0, kDlFloat = 2;
+
+constexpr size_t size_of(DType dtype) {
+  return dtype == DType::kFloat32 ? 4 : 8;
+}
 
 // The table of the object's type; nullptr where it has none.
 const DlExchangeTable* exchange_table(py::handle object) {
@@ -92,6 +107,37 @@ py::object tuple_of(const std::vector<py::ssize_t>& values) {
   py::tuple tuple(values.size());
   for (size_t i = 0; i < values.size(); ++i) tuple[i] = values[i];
   return tuple;
+}
+
+// A tensor over a block of our own; its shape and strides stay with it.
+struct OwnedTensor {
+  DlManagedTensor managed;
+  Block block;
+  std::vector<int64_t> shape, strides;
+
+  OwnedTensor(size_t bytes, const std::vector<py::ssize_t>& sizes, const std::vector<py::ssize_t>& steps,
+              DType dtype)
+      : block(acquire_block(bytes)), shape(sizes.begin(), sizes.end()), strides(steps.begin(), steps.end()) {
+    const DlDataType type{dtype == DType::kInt64 ? kDlInt : kDlFloat,
+                          static_cast<uint8_t>(8 * size_of(dtype)), 1};
+    managed = {
+        1,
+        0,
+        this,
+        [](DlManagedTensor* tensor) { delete static_cast<OwnedTensor*>(tensor->context); },
+        0,
+        {block.data, {kDlCpu, 0}, static_cast<int32_t>(shape.size()), type, shape.data(), strides.data(), 0}};
+  }
+  OwnedTensor(const OwnedTensor&) = delete;
+  ~OwnedTensor() { release_block(block); }
+};
+
+NewTensor new_owned_tensor(const DlExchangeTable& table, size_t bytes, const std::vector<py::ssize_t>& shape,
+                           const std::vector<py::ssize_t>& strides, DType dtype) {
+  auto owned = std::make_unique<OwnedTensor>(bytes, shape, strides, dtype);
+  void* object = nullptr;
+  if (table.import_owned(&owned->managed, &object) != 0) throw py::error_already_set();
+  return {py::reinterpret_steal<py::object>(static_cast<PyObject*>(object)), owned.release()->block.data};
 }
 
 }  // namespace
@@ -170,6 +216,13 @@ MemoryLayout memory_layout(const ArrayRef& images) {
 
 NewTensor new_tensor(const ArrayRef& like, const std::vector<py::ssize_t>& shape,
                      const std::vector<py::ssize_t>& strides, DType dtype) {
+  size_t bytes = size_of(dtype);
+  for (const py::ssize_t size : shape) bytes *= static_cast<size_t>(size);
+  if (bytes >= kKeptBlock) {
+    const DlExchangeTable* const table = exchange_table(like.tensor());
+    if (table != nullptr && table->import_owned != nullptr)
+      return new_owned_tensor(*table, bytes, shape, strides, dtype);
+  }
   const TorchNames& torch = torch_names();
   const py::object sizes = tuple_of(shape), steps = tuple_of(strides);
   py::object tensor;

@@ -6,6 +6,7 @@
 
 #include "bindings/array_ref.h"
 #include "core/isa.h"
+#include "core/memory.h"
 #include "core/parallel.h"
 #include "core/strict.h"
 
@@ -58,6 +59,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       py::arg("images"));
   m.def("get_num_threads", &get_num_threads);
   m.def("set_num_threads", &set_num_threads, py::arg("threads"));
+  m.def("free_kept_memory", &free_kept_blocks, py::call_guard<py::gil_scoped_release>());
   m.def("strict", &strict);
   m.def("set_strict", &set_strict, py::arg("strict"));
   bind_batch_norm(m);

@@ -1,40 +1,133 @@
 #include "core/memory.h"
 
+#include <algorithm>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <vector>
 
 #ifdef __linux__
+#include <pthread.h>
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace neocog {
 namespace {
 
 constexpr std::align_val_t kLine{64}, kHugePage{size_t{2} << 20};
-constexpr size_t kCached = size_t{1} << 20, kHuge = size_t{4} << 20;
-#if defined(__SANITIZE_ADDRESS__)
-constexpr size_t kKeep = 0;  // the sanitizer must see every release
-#else
-constexpr size_t kKeep = size_t{256} << 20;
-#endif
+constexpr size_t kHuge = size_t{4} << 20, kAlwaysKept = size_t{256} << 20;
 
-struct Waiting {
-  std::mutex mutex;
-  std::vector<Block> blocks;  // oldest first
-  size_t bytes = 0;
-};
-// Never destroyed: arrays may outlive the library's static objects.
-Waiting& waiting() {
-  static Waiting& w = *new Waiting;
-  return w;
+size_t quarter_of_the_machine() {
+#ifdef __linux__
+  const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+  if (pages > 0 && page > 0) return static_cast<size_t>(pages) / 4 * static_cast<size_t>(page);
+#endif
+  return kAlwaysKept;
 }
+
+// Large blocks: those that wait, and how much is in use.
+class Keeper {
+ public:
+  // Never destroyed: arrays may outlive the library's static objects.
+  static Keeper& get() {
+    static Keeper& keeper = *new Keeper;
+    return keeper;
+  }
+
+  Block acquire(size_t bytes) {
+    {
+      const std::lock_guard lock(mutex_);
+      // The newest that fits without wasting more than an eighth: its memory is the likeliest to be in a
+      // cache.
+      for (size_t i = blocks_.size(); i-- > 0;) {
+        const Block block = blocks_[i];
+        if (block.size < bytes || block.size - bytes > bytes / 8) continue;
+        blocks_.erase(blocks_.begin() + static_cast<std::ptrdiff_t>(i));
+        kept_ -= block.size;
+        count(block.size);
+        return block;
+      }
+    }
+    const Block block = allocate_block(bytes);
+    {
+      const std::lock_guard lock(mutex_);
+      count(bytes);
+    }
+    free_beyond_limit();
+    return block;
+  }
+
+  void release(Block block) noexcept {
+    try {
+      const std::lock_guard lock(mutex_);
+      used_ -= block.size;
+      blocks_.push_back(block);
+      kept_ += block.size;
+    } catch (const std::bad_alloc&) {
+      free_block(block);
+    }
+    free_beyond_limit();
+  }
+
+  size_t empty() noexcept {
+    std::vector<Block> dropped;
+    {
+      const std::lock_guard lock(mutex_);
+      dropped.swap(blocks_);
+      kept_ = 0;
+      most_used_ = used_;
+    }
+    size_t bytes = 0;
+    for (const Block block : dropped) {
+      bytes += block.size;
+      free_block(block);
+    }
+    return bytes;
+  }
+
+ private:
+  Keeper() {
+#ifdef __linux__
+    // A child of fork() must not inherit a lock that another thread held.
+    pthread_atfork([] { get().mutex_.lock(); }, [] { get().mutex_.unlock(); }, [] { get().mutex_.unlock(); });
+#endif
+  }
+
+  void count(size_t bytes) {
+    used_ += bytes;
+    most_used_ = std::max(most_used_, used_);
+  }
+
+  void free_beyond_limit() noexcept {
+    while (const auto block = oldest_beyond_limit()) free_block(*block);
+  }
+
+  std::optional<Block> oldest_beyond_limit() noexcept {
+    const std::lock_guard lock(mutex_);
+#if defined(__SANITIZE_ADDRESS__)
+    const size_t limit = 0;  // the sanitizer must see every release
+#else
+    const size_t limit = std::max(kAlwaysKept, std::min(most_used_ - used_, machine_));
+#endif
+    if (kept_ <= limit) return std::nullopt;
+    const Block block = blocks_.front();
+    blocks_.erase(blocks_.begin());
+    kept_ -= block.size;
+    return block;
+  }
+
+  std::mutex mutex_;
+  std::vector<Block> blocks_;  // oldest first
+  size_t kept_ = 0, used_ = 0, most_used_ = 0;
+  const size_t machine_ = quarter_of_the_machine();
+};
 
 }  // namespace
 
 Block allocate_block(size_t bytes) {
   if (bytes < kHuge) return {static_cast<std::byte*>(::operator new(bytes, kLine)), bytes};
-  Block block{static_cast<std::byte*>(::operator new(bytes, kHugePage)), bytes};
+  const Block block{static_cast<std::byte*>(::operator new(bytes, kHugePage)), bytes};
 #ifdef __linux__
   madvise(block.data, bytes, MADV_HUGEPAGE);  // a hint: failure costs speed only
 #endif
@@ -46,42 +139,18 @@ void free_block(Block block) noexcept {
 }
 
 Block acquire_block(size_t bytes) {
-  if (bytes < kCached) return allocate_block(bytes);
-  {
-    Waiting& w = waiting();
-    const std::lock_guard lock(w.mutex);
-    // The newest that fits without wasting more than an eighth: its memory is the likeliest to be in a cache.
-    for (size_t i = w.blocks.size(); i-- > 0;) {
-      const Block block = w.blocks[i];
-      if (block.size < bytes || block.size - bytes > bytes / 8) continue;
-      w.blocks.erase(w.blocks.begin() + static_cast<std::ptrdiff_t>(i));
-      w.bytes -= block.size;
-      return block;
-    }
-  }
-  return allocate_block(bytes);
+  return bytes < kKeptBlock ? allocate_block(bytes) : Keeper::get().acquire(bytes);
 }
 
 void release_block(Block block) noexcept {
-  if (block.size < kCached || block.size > kKeep) {
+  if (block.size < kKeptBlock)
     free_block(block);
-    return;
-  }
-  std::vector<Block> dropped;
-  try {
-    Waiting& w = waiting();
-    const std::lock_guard lock(w.mutex);
-    w.blocks.push_back(block);
-    w.bytes += block.size;
-    while (w.bytes > kKeep) {
-      dropped.push_back(w.blocks.front());
-      w.bytes -= w.blocks.front().size;
-      w.blocks.erase(w.blocks.begin());
-    }
-  } catch (const std::bad_alloc&) {
-    dropped.push_back(block);
-  }
-  for (const Block old : dropped) free_block(old);
+  else
+    Keeper::get().release(block);
+}
+
+size_t free_kept_blocks() noexcept {
+  return Keeper::get().empty();
 }
 
 }  // namespace neocog

@@ -14,9 +14,16 @@ struct Block {
 Block allocate_block(size_t bytes);
 void free_block(Block block) noexcept;
 
-// The same for results. A fresh large block costs a page fault every 4 KB, more than many kernels; so blocks
-// of 1 MB and more that are released wait for reuse, up to 256 MB in all. Thread-safe.
+// Blocks of at least this many bytes wait for reuse when they are released: a fresh large block costs a page
+// fault every 4 KB, and even huge pages must be cleared, which takes longer than many kernels.
+constexpr size_t kKeptBlock = size_t{1} << 20;
+
+// The same for results. What waits is at most 256 MB, or as much as brings the memory held back to the most
+// that was ever in use at once, but no more than a quarter of the machine's. Thread-safe.
 Block acquire_block(size_t bytes);
 void release_block(Block block) noexcept;
+
+// Frees the blocks that wait; how many bytes they had.
+size_t free_kept_blocks() noexcept;
 
 }  // namespace neocog

@@ -10,6 +10,7 @@ from typing import Any as _Any
 from neocog import _core
 from neocog import ops as ops
 from neocog._config import show_config as show_config
+from neocog._memory import empty_cache as empty_cache
 from neocog._strict import strict as strict
 from neocog._threads import get_num_threads as get_num_threads
 from neocog._threads import set_num_threads as set_num_threads
