@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 
+import neocog
 import numpy as np
 import pytest
-
-import neocog
 from neocog import ops
 
 MEGABYTE = 1 << 20

@@ -10,7 +10,8 @@ def empty_cache() -> int:
 
     Results of 1 MB and more, arrays and tensors, lie in memory that is kept when they are deleted: the system clears
     fresh memory page by page, which can take longer than computing what goes there. At most 256 MB wait, or as much as
-    brings what is held back to the most that was ever in use at once, but no more than a quarter of the machine's memory.
+    brings what is held back to the most that was ever in use at once, but no more than a quarter of the machine's
+    memory.
 
     Example:
         >>> neocog.empty_cache()

@@ -6,12 +6,11 @@ import copy
 import io
 import multiprocessing
 
+import neocog
+import neocog.torch
 import pytest
 import torch
 from torch import nn
-
-import neocog
-import neocog.torch
 
 SHAPE = (2, 8, 160, 160)  # 1.6 MB
 
