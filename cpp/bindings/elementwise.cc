@@ -53,18 +53,26 @@ py::array forward(const py::array& x, int activation, double alpha) {
   });
 }
 
-py::array backward(const py::array& dy, const py::array& x, int activation, double alpha) {
+// Row-major, or both channels-last: then a value has the same place in each.
+py::object backward(const ArrayRef& dy, const ArrayRef& x, int activation, double alpha) {
   const Activation f = activation_of(activation);
-  require_same_shape(dy, x);
-  return with_dtype(x, [&](auto zero) -> py::array {
+  require(dy.ndim() == x.ndim() && std::equal(dy.shape(), dy.shape() + dy.ndim(), x.shape()),
+          "arrays must have the same shape");
+  const MemoryLayout layout = memory_layout(x);
+  require(layout == MemoryLayout::kFirst || layout == MemoryLayout::kLast, "an array must be dense");
+  require(layout == memory_layout(dy), "arrays must have the same layout");
+  return with_dtype(x, [&](auto zero) -> py::object {
     using T = decltype(zero);
-    const int64_t size = x.size();
-    const T *const grad = dense<T>(dy, size), *const in = dense<T>(x, size);
-    py::array_t<T> dx = new_dense<T>(shape_of(x));
-    T* const out = dx.mutable_data();
+    require(dy.dtype() == x.dtype(), "arrays must share one dtype, float32 or float64");
+    std::vector<py::ssize_t> strides(static_cast<size_t>(x.ndim()));
+    for (int64_t axis = 0; axis < x.ndim(); ++axis) {
+      strides[static_cast<size_t>(axis)] = x.strides(axis) / static_cast<int64_t>(sizeof(T));
+    }
+    NewArray<T> dx = new_array_like<T>(x, {x.shape(), x.shape() + x.ndim()}, strides);
     const py::gil_scoped_release nogil;
-    neocog::elementwise_backward<T>(f, static_cast<T>(alpha), grad, in, out, size);
-    return dx;
+    neocog::elementwise_backward<T>(f, static_cast<T>(alpha), static_cast<const T*>(dy.data()),
+                                    static_cast<const T*>(x.data()), dx.data, x.size());
+    return std::move(dx.object);
   });
 }
 

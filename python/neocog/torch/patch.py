@@ -37,6 +37,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "_adaptive_avg_pool2d_backward": kernels.adaptive_avg_pool2d_backward,
     "adaptive_max_pool2d": kernels.adaptive_max_pool2d,
     "adaptive_max_pool2d_backward": kernels.adaptive_max_pool2d_backward,
+    "threshold_backward": kernels.threshold_backward,
     "upsample_nearest1d": kernels.upsample_nearest1d,
     "upsample_nearest1d_backward": kernels.upsample_nearest1d_backward,
     "upsample_nearest2d": kernels.upsample_nearest2d,
@@ -111,9 +112,10 @@ _depth = 0
 def enable() -> None:
     """Run this process's CPU convolutions, batch norms, pools and upsampling on neocog until `disable()`.
 
-    Calls nest: as many `disable()` as `enable()` bring torch's kernels back. Results agree with torch's within the
-    documented bounds of `neocog.ops`; shapes, strides and gradients are torch's. float32 and float64, one and two
-    spatial axes; everything else runs on torch's kernels, bit for bit as before.
+    ReLU's gradient too, where it has many values. Calls nest: as many `disable()` as `enable()` bring torch's kernels
+    back. Results agree with torch's within the documented bounds of `neocog.ops`; shapes, strides and gradients are
+    torch's. float32 and float64, one and two spatial axes; everything else runs on torch's kernels, bit for bit as
+    before.
     """
     global _depth, _library
     with _switching:

@@ -11,6 +11,7 @@ from neocog.torch.kernels.batch_norm import native_batch_norm as native_batch_no
 from neocog.torch.kernels.batch_norm import native_batch_norm_backward as native_batch_norm_backward
 from neocog.torch.kernels.convolution import convolution as convolution
 from neocog.torch.kernels.convolution import convolution_backward as convolution_backward
+from neocog.torch.kernels.elementwise import threshold_backward as threshold_backward
 from neocog.torch.kernels.pool import adaptive_avg_pool2d as adaptive_avg_pool2d
 from neocog.torch.kernels.pool import adaptive_avg_pool2d_backward as adaptive_avg_pool2d_backward
 from neocog.torch.kernels.pool import adaptive_max_pool2d as adaptive_max_pool2d
