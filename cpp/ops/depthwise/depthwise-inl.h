@@ -1,7 +1,8 @@
-// Kernel bodies of depthwise.h, channels-last; no include guard on purpose.
+// Kernel bodies of depthwise.h, channels-last, of the outputs; no include guard on purpose.
 #include <type_traits>
 
 #include "ops/depthwise/depthwise.h"
+#include "ops/depthwise/depthwise_gradient-inl.h"
 #include "ops/depthwise/depthwise_plane-inl.h"
 
 namespace neocog::NEOCOG_ISA {
@@ -28,19 +29,6 @@ NEOCOG_INLINE Interior interior_of(const DepthwiseRows<T>& g) {
   return r;
 }
 
-template <class T, bool Tail>
-NEOCOG_INLINE Vec<T> load_channels(const T* p, int64_t n) {
-  if constexpr (Tail) return Vec<T>::load_n(p, n);
-  return Vec<T>::load(p);
-}
-template <class T, bool Tail>
-NEOCOG_INLINE void store_channels(Vec<T> v, T* p, int64_t n) {
-  if constexpr (Tail) {
-    v.store_n(p, n);
-  } else {
-    v.store(p);
-  }
-}
 // The weights of the channels from c on; c is a multiple of the lanes.
 template <class T>
 NEOCOG_INLINE const T* weights_of(const DepthwiseRows<T>& g, int64_t c) {
@@ -243,91 +231,10 @@ void (*rows_for(int64_t taps_h, int64_t taps_w, int64_t step, int64_t count))(co
   return nullptr;
 }
 
-// Sums of N taps over the outputs [begin, end), which all lie inside for them.
-template <class T, int N, bool Tail>
-NEOCOG_INLINE void gradient_taps(const DepthwiseGradientRow<T>& g, const T* const* x, T* const* dw,
-                                 int64_t begin, int64_t end, int64_t c, int64_t n) {
-  using V = Vec<T>;
-  V acc[N];
-  const T* at[N];
-  const int64_t step = g.in_step * g.channels;
-#pragma GCC unroll 16
-  for (int t = 0; t < N; ++t) {
-    acc[t] = V::zero();
-    at[t] = x[t] + c + begin * step;
-  }
-  const T* dy = g.dy + begin * g.channels + c;
-  int64_t offset = 0;
-  for (int64_t q = begin; q < end; ++q, dy += g.channels, offset += step) {
-    const V grad = load_channels<T, Tail>(dy, n);
-#pragma GCC unroll 16
-    for (int t = 0; t < N; ++t) acc[t] = fma(load_channels<T, Tail>(at[t] + offset, n), grad, acc[t]);
-  }
-#pragma GCC unroll 16
-  for (int t = 0; t < N; ++t) {
-    T* to = dw[t] + c;
-    store_channels<T, Tail>(load_channels<T, Tail>(to, n) + acc[t], to, n);
-  }
-}
-
-template <class T, int N>
-NEOCOG_INLINE void gradient_block(const DepthwiseGradientRow<T>& g, const T* const* x, T* const* dw,
-                                  int64_t begin, int64_t end) {
-  if (begin >= end) return;
-  constexpr int64_t lanes = Vec<T>::lanes;
-  int64_t c = 0;
-  for (; c + lanes <= g.channels; c += lanes) gradient_taps<T, N, false>(g, x, dw, begin, end, c, lanes);
-  if (c < g.channels) gradient_taps<T, N, true>(g, x, dw, begin, end, c, g.channels - c);
-}
-
-template <class T>
-void gradient_row(const DepthwiseGradientRow<T>& g) {
-  // Outputs inside for every tap go through in blocks of taps; the rest tap by tap.
-  const auto inside = [&](int64_t s, int64_t& begin, int64_t& end) __attribute__((always_inline)) {
-    begin = min64(g.col[s] < 0 ? ceil_div(-g.col[s], g.in_step) : 0, g.count);
-    end = max64(begin, min64(g.count, floor_div(g.in_w - 1 - g.col[s], g.in_step) + 1));
-  };
-  int64_t begin = 0, end = g.count;
-  for (int64_t s = 0; s < g.taps_w; ++s) {
-    int64_t lo, hi;
-    inside(s, lo, hi);
-    begin = max64(begin, lo);
-    end = min64(end, hi);
-  }
-  end = max64(begin, end);
-  constexpr int kBlock = 9;
-  const T* x[kBlock];
-  T* dw[kBlock];
-  int taps = 0;
-  const auto flush = [&]() __attribute__((always_inline)) {
-    int t = 0;
-    if (taps == kBlock) {
-      gradient_block<T, kBlock>(g, x, dw, begin, end);
-      t = kBlock;
-    }
-    for (; t + 4 <= taps; t += 4) gradient_block<T, 4>(g, x + t, dw + t, begin, end);
-    for (; t < taps; ++t) gradient_block<T, 1>(g, x + t, dw + t, begin, end);
-    taps = 0;
-  };
-  for (int64_t r = 0; r < g.taps_h; ++r) {
-    if (g.x[r] == nullptr) continue;
-    for (int64_t s = 0; s < g.taps_w; ++s) {
-      x[taps] = g.x[r] + g.col[s] * g.channels;
-      dw[taps] = g.dw + (r * g.taps_w + s) * g.channels;
-      int64_t lo, hi;
-      inside(s, lo, hi);
-      gradient_block<T, 1>(g, x + taps, dw + taps, lo, min64(begin, hi));
-      gradient_block<T, 1>(g, x + taps, dw + taps, max64(lo, max64(begin, end)), hi);
-      if (++taps == kBlock) flush();
-    }
-  }
-  flush();
-}
-
 template <class T>
 constexpr DepthwiseKernels<T> kDepthwiseTable = {
     Vec<T>::lanes,      &row<T>,          &rows_for<T>,          &plane_row<T>,
-    &plane_row_pair<T>, &gradient_row<T>, &gradient_plane_row<T>};
+    &plane_row_pair<T>, &gradient_row<T>, &gradient_rows_for<T>, &gradient_plane_row<T>};
 
 }  // namespace
 

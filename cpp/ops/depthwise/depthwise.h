@@ -64,6 +64,19 @@ struct DepthwiseGradientRow {
   T* dw;  // += (taps_h, taps_w, channels); channels-first: (taps_h, taps_w, lanes) partial sums
 };
 
+// The part of several neighbouring rows of dy in the weight gradient of a square kernel: dilation 1, the same
+// stride along both axes, no null rows.
+template <class T>
+struct DepthwiseGradientRows {
+  const T* const* x;  // those under all taps of the rows, from the top; each at column 0
+  const T* dy[kMostRows];
+  int64_t col;         // input column of output 0 under the first tap
+  int64_t begin, end;  // outputs to take
+  int64_t in_w, channels;
+  T* dw;                       // += (taps, taps, channels)
+  Ahead<T> ahead_x, ahead_dy;  // what the next rows will be the first to read
+};
+
 template <class T>
 struct DepthwiseKernels {
   int64_t lanes;
@@ -74,6 +87,8 @@ struct DepthwiseKernels {
   void (*plane_row)(const DepthwisePlaneRows<T>&);
   void (*plane_row_pair)(const DepthwisePlaneRows<T>&);
   void (*gradient_row)(const DepthwiseGradientRow<T>&);
+  // `count` rows at once; null where there is none for this kernel.
+  void (*(*gradient_rows)(int64_t taps, int64_t step, int64_t count))(const DepthwiseGradientRows<T>&);
   void (*gradient_plane_row)(const DepthwiseGradientRow<T>&);
 };
 

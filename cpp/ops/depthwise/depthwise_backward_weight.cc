@@ -8,6 +8,7 @@
 #include "ops/conv/conv_axis.h"
 #include "ops/depthwise/depthwise.h"
 #include "ops/depthwise/plane_strip.h"
+#include "ops/depthwise/row_job.h"
 
 namespace neocog {
 namespace {
@@ -16,40 +17,122 @@ namespace {
 constexpr int64_t kParts = 16;
 constexpr int64_t kRowsPerPart = 4;
 
+// Adds the part of rows [begin, end) of dy, counted over all images, to `sum` (taps, channels).
+template <class T>
+class RowGradients {
+ public:
+  RowGradients(const ConvGeometry& g, const TapConvAxis& h, const TapConvAxis& w, Image<const T> x,
+               Image<const T> dy)
+      : g_(g), ph_(h.phases[0]), pw_(w.phases[0]), step_w_(w.in_step), x_(x), dy_(dy) {
+    const int64_t taps = g.h.kernel, row_bytes = x.w * dy.c * static_cast<int64_t>(sizeof(T));
+    multiplier_ = dy.c / x.c;
+    const bool regular = multiplier_ == 1 && taps == g.w.kernel && h.in_step == w.in_step &&
+                         consecutive(ph_) && consecutive(pw_);
+    if (!regular) return;
+    for (int64_t count = kMostRows; count > 0; count /= 2) {
+      const bool fits =
+          count <= 2 || (taps + (2 * count - 1) * h.in_step + 2 * count) * row_bytes <= kRowBlockBytes;
+      const auto kernel = depthwise_kernels<T>().gradient_rows(taps, h.in_step, count);
+      if (fits && kernel != nullptr) kernels_.push_back({count, kernel});
+    }
+    block_ = std::max<int64_t>(
+        64, kColumnBlockBytes / static_cast<int64_t>(sizeof(T)) / dy.c / std::max<int64_t>(1, taps + 1));
+  }
+
+  // Elements of a buffer for the calls of one thread, and of a row of zeros for all.
+  int64_t buffer_size() const { return multiplier_ > 1 ? g_.h.kernel * x_.w * dy_.c : 0; }
+  int64_t zeros_size() const { return kernels_.empty() ? 0 : x_.w * dy_.c; }
+
+  void add(int64_t begin, int64_t end, const T* zeros, T* buffer, T* sum) const {
+    std::vector<const T*> rows(g_.h.kernel + (kMostRows - 1) * g_.h.stride);
+    for (int64_t at = begin; at < end;) {
+      const int64_t n = at / dy_.h, i = at % dy_.h, most = std::min(end - at, dy_.h - i);
+      auto several = kernels_.begin();
+      while (several != kernels_.end() && several->count > most) ++several;
+      if (several == kernels_.end()) {
+        add_row(n, i, rows.data(), buffer, sum);
+        ++at;
+      } else {
+        add_rows(*several, n, i, most, zeros, rows.data(), sum);
+        at += several->count;
+      }
+    }
+  }
+
+ private:
+  struct Several {
+    int64_t count;
+    void (*kernel)(const DepthwiseGradientRows<T>&);
+  };
+
+  void add_row(int64_t n, int64_t i, const T** rows, T* buffer, T* sum) const {
+    for (int64_t r = 0; r < g_.h.kernel; ++r) {
+      const int64_t row = g_.h.tap(i, r);
+      if (!g_.h.inside(row)) {
+        rows[r] = nullptr;
+      } else if (multiplier_ == 1) {
+        rows[r] = x_.at(n, 0, row, 0);
+      } else {
+        T* const to = buffer + r * x_.w * dy_.c;
+        expand_row(x_.at(n, 0, row, 0), x_.w * x_.c, multiplier_, to);
+        rows[r] = to;
+      }
+    }
+    depthwise_kernels<T>().gradient_row({rows, g_.h.kernel, g_.w.kernel, pw_.offset.data(), step_w_, x_.w,
+                                         dy_.c, dy_.at(n, 0, i, 0), dy_.w, sum});
+  }
+
+  // `most` rows of this image are wanted from row i on.
+  void add_rows(const Several& several, int64_t n, int64_t i, int64_t most, const T* zeros, const T** rows,
+                T* sum) const {
+    const int64_t step = g_.h.stride, first = g_.h.tap(i, 0), used = g_.h.kernel + (several.count - 1) * step;
+    for (int64_t r = 0; r < used; ++r) {
+      rows[r] = g_.h.inside(first + r) ? x_.at(n, 0, first + r, 0) : zeros;
+    }
+    DepthwiseGradientRows<T> job{rows, {}, pw_.offset[0], 0, 0, x_.w, dy_.c, sum, {}, {}};
+    for (int64_t o = 0; o < several.count; ++o) job.dy[o] = dy_.at(n, 0, i + o, 0);
+    Ahead<T> ahead_x, ahead_dy;
+    const int64_t next = std::min(several.count, most - several.count);
+    if (next > 0) {
+      const int64_t from = std::min(first + used, x_.h), to = std::min(from + next * step, x_.h);
+      if (from >= 0 && to > from) ahead_x = {x_.at(n, 0, from, 0), (to - from) * x_.w * dy_.c};
+      ahead_dy = {dy_.at(n, 0, i + several.count, 0), next * dy_.w * dy_.c};
+    }
+    for (int64_t q = 0; q < dy_.w; q += block_) {
+      job.begin = q;
+      job.end = std::min(q + block_, dy_.w);
+      job.ahead_x = ahead_x.part(q, job.end, dy_.w);
+      job.ahead_dy = ahead_dy.part(q, job.end, dy_.w);
+      several.kernel(job);
+    }
+  }
+
+  const ConvGeometry& g_;
+  const TapPhaseAxis &ph_, &pw_;
+  int64_t step_w_, multiplier_, block_ = 1;
+  Image<const T> x_, dy_;
+  std::vector<Several> kernels_;  // those that take more rows first
+};
+
 template <class T>
 void channels_last(const ConvGeometry& g, const TapConvAxis& h, const TapConvAxis& w, Image<const T> x,
                    Image<const T> dy, T* dw) {
-  const int64_t channels = dy.c, multiplier = dy.c / x.c, taps = g.h.kernel * g.w.kernel;
-  const TapPhaseAxis &ph = h.phases[0], &pw = w.phases[0];
+  const int64_t channels = dy.c, taps = g.h.kernel * g.w.kernel;
   const int64_t total = dy.n * dy.h, parts = std::clamp<int64_t>(total / kRowsPerPart, 1, kParts);
   const int threads = threads_for(parts);
-  const int64_t expanded = multiplier > 1 ? g.h.kernel * x.w * channels : 0;
-  Scratch scratch(parts * Scratch::bytes_of<T>(taps * channels) + threads * Scratch::bytes_of<T>(expanded));
+  const RowGradients<T> gradients(g, h, w, x, dy);
+  Scratch scratch(parts * Scratch::bytes_of<T>(taps * channels) +
+                  threads * Scratch::bytes_of<T>(gradients.buffer_size()) +
+                  Scratch::bytes_of<T>(gradients.zeros_size()));
   std::vector<T*> sums(parts), buffers(threads);
   for (T*& sum : sums) sum = scratch.take<T>(taps * channels);
-  for (T*& buffer : buffers) buffer = scratch.take<T>(expanded);
+  for (T*& buffer : buffers) buffer = scratch.take<T>(gradients.buffer_size());
+  T* const zeros = scratch.take<T>(gradients.zeros_size());
+  std::fill_n(zeros, gradients.zeros_size(), T(0));
 
   parallel_for(parts, threads, [&](int64_t part, int thread) {
     std::fill_n(sums[part], taps * channels, T(0));
-    std::vector<const T*> rows(g.h.kernel);
-    for (int64_t at = total * part / parts; at < total * (part + 1) / parts; ++at) {
-      const int64_t n = at / dy.h, i = at % dy.h;
-      for (int64_t r = 0; r < g.h.kernel; ++r) {
-        const int64_t row = g.h.tap(i, r);
-        if (!g.h.inside(row)) {
-          rows[r] = nullptr;
-        } else if (multiplier == 1) {
-          rows[r] = x.at(n, 0, row, 0);
-        } else {
-          T* const to = buffers[thread] + r * x.w * channels;
-          expand_row(x.at(n, 0, row, 0), x.w * x.c, multiplier, to);
-          rows[r] = to;
-        }
-      }
-      depthwise_kernels<T>().gradient_row({rows.data(), static_cast<int64_t>(ph.offset.size()),
-                                           static_cast<int64_t>(pw.offset.size()), pw.offset.data(),
-                                           w.in_step, x.w, channels, dy.at(n, 0, i, 0), dy.w, sums[part]});
-    }
+    gradients.add(total * part / parts, total * (part + 1) / parts, zeros, buffers[thread], sums[part]);
   });
   for (int64_t part = 1; part < parts; ++part) {
     for (int64_t i = 0; i < taps * channels; ++i) sums[0][i] += sums[part][i];
