@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <vector>
 
 #include "core/parallel.h"
 #include "ops/conv/tap_conv.h"
@@ -43,21 +44,41 @@ struct Finish {
         clamp_hi(e.activation == Activation::kRelu6 ? T(6) : std::numeric_limits<T>::infinity()) {}
 };
 
-// Where phases leave outputs without a tap, y starts as its bias (or zero); the tiles then write the rest.
+// Which outputs of an axis no phase writes.
+inline std::vector<char> untapped(const TapConvAxis& axis, int64_t size) {
+  std::vector<char> none(static_cast<size_t>(size), axis.complete ? 0 : 1);
+  for (const TapPhaseAxis& phase : axis.phases) {
+    for (int64_t u = 0; u < phase.count; ++u) none[static_cast<size_t>(phase.start + u * axis.out_step)] = 0;
+  }
+  return none;
+}
+
+// Where phases leave outputs without a tap, y is its bias (or zero); the tiles write the rest.
 template <class T>
 void fill_untapped(const TapConvAxis& h, const TapConvAxis& w, const T* bias, const Finish<T>& finish,
                    const Image<T>& y) {
   if (h.complete && w.complete) return;
-  const auto start_of = [&](int64_t c) {
-    const T value = bias == nullptr ? T(0) : bias[c];
-    if (!finish.clamp) return value;
-    return value < T(0) ? T(0) : value > finish.clamp_hi ? finish.clamp_hi : value;
-  };
+  std::vector<T> start(static_cast<size_t>(y.c), T(0));  // a pixel
+  for (int64_t c = 0; c < y.c && bias != nullptr; ++c) {
+    const T value = bias[c];
+    start[c] = !finish.clamp             ? value
+               : value < T(0)            ? T(0)
+               : value > finish.clamp_hi ? finish.clamp_hi
+                                         : value;
+  }
+  const std::vector<char> no_row = untapped(h, y.h), no_column = untapped(w, y.w);
   parallel_for(y.n * y.h, [&](int64_t item, int) {
-    for (int64_t c = 0; c < y.c; ++c) {
-      T* to = y.at(item / y.h, c, item % y.h, 0);
-      const T value = start_of(c);
-      for (int64_t i = 0; i < y.w; ++i) to[i * y.stride_w()] = value;
+    const int64_t n = item / y.h, row = item % y.h;
+    for (int64_t begin = 0, end; begin < y.w; begin = end + 1) {  // runs of pixels without a tap
+      while (begin < y.w && !no_row[row] && !no_column[begin]) ++begin;
+      for (end = begin; end < y.w && (no_row[row] || no_column[end]);) ++end;
+      if (!y.channels_last()) {
+        for (int64_t c = 0; c < y.c; ++c) std::fill_n(y.at(n, c, row, begin), end - begin, start[c]);
+      } else if (bias == nullptr) {
+        std::fill_n(y.at(n, 0, row, begin), (end - begin) * y.c, T(0));
+      } else {
+        for (int64_t i = begin; i < end; ++i) std::copy_n(start.data(), y.c, y.at(n, 0, row, i));
+      }
     }
   });
 }
