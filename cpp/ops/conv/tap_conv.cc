@@ -16,6 +16,10 @@ namespace {
 constexpr int64_t kStripBytes = 384 << 10;
 // Weights of a group that stay in that cache by themselves; others are asked for ahead.
 constexpr int64_t kResidentBytes = 1 << 20;
+// A panel of weights larger than this is taken in parts of half its size, so that one stays in that cache
+// while all pixels of a tile go past.
+constexpr int64_t kPanelBytes = 512 << 10;
+constexpr int64_t kShortRun = 64;  // elements under a tap, fewer than which are not worth a cut
 // Past this a tile gains nothing, and its results leave the cache before they are stored.
 constexpr int64_t kTilePixels = 768;
 // A tile of fewer pixels cannot pay for reading its weights.
@@ -32,6 +36,7 @@ struct Phase {
   int64_t run;                    // elements under one tap
   std::vector<int64_t> position;  // packed row of weight element (c, r, s), c = 0 alone if transposed; or -1
   int64_t rows;                   // packed rows: taps * run
+  int64_t taps_at_once;           // whose weights stay in the cache
   int64_t packed_offset;          // of this phase's panels within a group's
 };
 
@@ -48,9 +53,10 @@ struct TapConvPlan {
   int64_t packed_group;  // packed elements of one group
 };
 
+template <class T>
 Phase make_phase(const TapPhaseAxis& h, const TapPhaseAxis& w, int64_t kernel_h, int64_t kernel_w,
-                 int64_t channels, int64_t pitch, int64_t pixel, WeightRole role) {
-  Phase phase{&h, &w, {}, channels, std::vector<int64_t>(kernel_h * kernel_w, -1), 0, 0};
+                 int64_t channels, int64_t panel_width, int64_t pitch, int64_t pixel, WeightRole role) {
+  Phase phase{&h, &w, {}, channels, std::vector<int64_t>(kernel_h * kernel_w, -1), 0, 0, 0};
   struct Tap {
     int64_t offset, element;
   };
@@ -84,6 +90,21 @@ Phase make_phase(const TapPhaseAxis& h, const TapPhaseAxis& w, int64_t kernel_h,
   }
   for (size_t t = 0; t < taps.size(); t += merged) phase.tap.push_back(taps[t].offset);
   phase.run = channels * static_cast<int64_t>(merged);
+  const int64_t row_bytes = panel_width * static_cast<int64_t>(sizeof(T));
+  phase.taps_at_once = std::max<int64_t>(1, static_cast<int64_t>(phase.tap.size()));
+  if (phase.rows * row_bytes <= kPanelBytes) return phase;
+  const int64_t most = std::max<int64_t>(1, kPanelBytes / 2 / row_bytes);
+  int64_t pieces = ceil_div(phase.run, most);
+  while (pieces < phase.run && phase.run % pieces != 0) ++pieces;
+  if (phase.run / pieces >= kShortRun) {
+    phase.run /= pieces;
+    std::vector<int64_t> cut;
+    for (const int64_t tap : phase.tap) {
+      for (int64_t piece = 0; piece < pieces; ++piece) cut.push_back(tap + piece * phase.run);
+    }
+    phase.tap = std::move(cut);
+  }
+  phase.taps_at_once = std::max<int64_t>(1, most / phase.run);
   return phase;
 }
 
@@ -147,9 +168,11 @@ TapConvPlan make_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t groups
   plan.strip_cols = (plan.tile_w - 1) * w.in_step + span_w.hi - span_w.lo + 1;
   plan.pixel = plan.in_place ? x.c : plan.in_group;
   plan.pitch = plan.in_place ? x.w * x.c : plan.strip_cols * plan.in_group;
+  const int64_t panel_width = std::min(plan.split.vectors, kernels.max_vectors) * kernels.lanes;
   for (const TapPhaseAxis& ph : h.phases) {
     for (const TapPhaseAxis& pw : w.phases) {
-      Phase phase = make_phase(ph, pw, kernel_h, kernel_w, plan.in_group, plan.pitch, plan.pixel, role);
+      Phase phase =
+          make_phase<T>(ph, pw, kernel_h, kernel_w, plan.in_group, panel_width, plan.pitch, plan.pixel, role);
       phase.packed_offset = plan.packed_group;
       plan.packed_group += phase.rows * plan.split.vectors * kernels.lanes;
       plan.phases.push_back(std::move(phase));
@@ -278,17 +301,41 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
       }
       for (int64_t panel = panel0; panel < panel1; ++panel) {
         const int64_t first = plan.split.begin(panel) * kernels.lanes;
-        const int64_t vectors = plan.split.width(panel),
-                      columns = std::min(vectors * kernels.lanes, plan.out_group - first);
+        const int64_t vectors = plan.split.width(panel), width = vectors * kernels.lanes,
+                      columns = std::min(width, plan.out_group - first);
         const int64_t channel = g * plan.out_group + first;
         if (!y.channels_last()) {
           for (int64_t p = 0; p < pixels; ++p) space.out[p] = p * vectors * kernels.lanes;
         }
-        kernels.taps_panel({a, space.row, phase.tap.data(), pixels, static_cast<int64_t>(phase.tap.size()),
-                            phase.run, weights_of(phase, panel), vectors, columns,
-                            epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
-                            y.channels_last() ? y0 + first : y0, space.out, finish.clamp, T(0),
-                            finish.clamp_hi, next_panel(phase, panel)});
+        TapsPanel<T> product{a,
+                             space.row,
+                             phase.tap.data(),
+                             pixels,
+                             0,
+                             phase.run,
+                             weights_of(phase, panel),
+                             vectors,
+                             columns,
+                             epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
+                             y.channels_last() ? y0 + first : y0,
+                             space.out,
+                             false,
+                             T(0),
+                             finish.clamp_hi};
+        const int64_t taps = static_cast<int64_t>(phase.tap.size());
+        for (int64_t tap = 0; tap == 0 || tap < taps; tap += phase.taps_at_once) {
+          product.taps = std::min(phase.taps_at_once, taps - tap);
+          const bool last = tap + phase.taps_at_once >= taps;
+          product.clamp = finish.clamp && last;
+          product.next =
+              last ? next_panel(phase, panel)
+                   : Ahead<T>{product.b + product.taps * phase.run * width,
+                              std::min(phase.taps_at_once, taps - tap - product.taps) * phase.run * width};
+          kernels.taps_panel(product);
+          product.tap += product.taps;
+          product.b += product.taps * phase.run * width;
+          product.accumulate = true;
+        }
         if (from_blocks) {
           epilogue.moments->take_pixels(space.block, (j1 - j0) * vectors * kernels.lanes,
                                         vectors * kernels.lanes, n, channel, columns, row0, row0 + i1 - i0,

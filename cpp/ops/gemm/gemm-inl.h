@@ -33,6 +33,16 @@ NEOCOG_INLINE void taps_tile(const TapsPanel<T>& g, int64_t p, Fetch<T>& fetch, 
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) acc[i][j] = start;
   }
+  if (g.accumulate) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+      const T* y = g.y + g.out[p + i];
+#pragma GCC unroll 8
+      for (int j = 0; j < NR; ++j, y += V::lanes) {
+        acc[i][j] = j == NR - 1 && tail < V::lanes ? V::load_n(y, tail) : V::load(y);
+      }
+    }
+  }
   const T* b = g.b;
   for (int64_t t = 0; t < g.taps; ++t) {
     const T* a[MR];

@@ -29,7 +29,8 @@ struct TapsPanel {
   const int64_t* out;  // (pixels) offsets into y; columns are contiguous
   bool clamp;          // y = min(hi, max(lo, y)), NaN stays NaN
   T lo, hi;
-  Ahead<T> next = {};  // what will be needed after this panel
+  Ahead<T> next = {};       // what will be needed after this panel
+  bool accumulate = false;  // starts from y instead of the bias
 };
 
 // y[o, q] = sum over c,t of w[c, t, o] * x[c * plane + tap[t] + q]: the same product with vectors along the
