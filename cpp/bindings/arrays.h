@@ -39,6 +39,7 @@ inline int64_t checked_product(std::initializer_list<int64_t> sizes) {
 struct HeldBlock {
   Block block;
   explicit HeldBlock(size_t bytes) : block(acquire_block(bytes)) {}
+  HeldBlock(const HeldBlock&) = delete;
   ~HeldBlock() { release_block(block); }
 };
 

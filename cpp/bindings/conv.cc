@@ -18,12 +18,12 @@ py::object conv_forward(const ArrayRef& x, const ArrayRef& weight, const MaybeAr
     const ConvGeometry g =
         geometry(in.n, in.c, in.h, in.w, weight_sizes(weight), {stride, dilation, padding, groups});
     require(g.h.out() > 0 && g.w.out() > 0, "the kernel exceeds the padded image");
-    const T* w = dense<T>(weight, weight.size());
+    const WeightView<T> w(weight);
     NewImage<T> y = new_image<T>(x, g.batch, g.out_channels, g.h.out(), g.w.out(), channels_last);
     const Epilogue<T> e = epilogue<T>(bias, residual, activation, alpha, y.image);
     const Image<T> out = y.image;
     const py::gil_scoped_release nogil;
-    neocog::conv_forward<T>(g, in, w, e, out, direct ? ConvMethod::kDirect : ConvMethod::kAuto);
+    neocog::conv_forward<T>(g, in, w.get(), e, out, direct ? ConvMethod::kDirect : ConvMethod::kAuto);
     return std::move(y.object);
   });
 }
@@ -40,7 +40,7 @@ py::tuple conv_batch_norm_training(const ArrayRef& x, const ArrayRef& weight, co
     const ConvGeometry g =
         geometry(in.n, in.c, in.h, in.w, weight_sizes(weight), {stride, dilation, padding, groups});
     require(g.h.out() > 0 && g.w.out() > 0, "the kernel exceeds the padded image");
-    const T* w = dense<T>(weight, weight.size());
+    const WeightView<T> w(weight);
     const T *const scale = dense_or_null<T>(bn_weight, g.out_channels), *const shift = dense_or_null<T>(
                                                                             bn_bias, g.out_channels);
     NewImage<T> middle = new_image<T>(x, g.batch, g.out_channels, g.h.out(), g.w.out(), channels_last);
@@ -49,7 +49,7 @@ py::tuple conv_batch_norm_training(const ArrayRef& x, const ArrayRef& weight, co
     const Epilogue<T> e = epilogue<T>(bias, std::nullopt, activation, alpha, middle.image);
     {
       const py::gil_scoped_release nogil;
-      neocog::conv_batch_norm_training<T>(g, in, w, e.bias, scale, shift, eps, e.activation, e.alpha,
+      neocog::conv_batch_norm_training<T>(g, in, w.get(), e.bias, scale, shift, eps, e.activation, e.alpha,
                                           middle.image, y.image.data, mean.data, var.data);
     }
     return py::make_tuple(std::move(y.object), std::move(middle.object), std::move(mean.object),
@@ -85,18 +85,18 @@ py::object conv_backward_x(const ArrayRef& dy, const ArrayRef& weight, const Pai
                                     {stride, dilation, padding, groups});
     require(g.out_channels == grad.c && g.h.out() == grad.h && g.w.out() == grad.w,
             "sizes of x and dy do not agree");
-    const T* w = dense<T>(weight, weight.size());
+    const WeightView<T> w(weight);
     NewImage<T> dx = new_image<T>(dy, g.batch, channels, in_size[0], in_size[1], channels_last);
     const Image<T> out = dx.image;
     const py::gil_scoped_release nogil;
-    neocog::conv_backward_x<T>(g, grad, w, out);
+    neocog::conv_backward_x<T>(g, grad, w.get(), out);
     return std::move(dx.object);
   });
 }
 
 py::object conv_backward_weight(const ArrayRef& x, const ArrayRef& dy, const Pair& kernel, const Pair& stride,
                                 const Padding& padding, const Pair& dilation, int64_t groups,
-                                bool channels_last) {
+                                bool channels_last, bool weight_channels_last) {
   return with_dtype(x, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const Image<const T> in = image_view<T>(x, channels_last), grad = image_view<T>(dy, channels_last);
@@ -104,11 +104,17 @@ py::object conv_backward_weight(const ArrayRef& x, const ArrayRef& dy, const Pai
     const std::array<int64_t, 4> sizes = {grad.c, in.c / groups, kernel[0], kernel[1]};
     const ConvGeometry g = geometry(in.n, in.c, in.h, in.w, sizes, {stride, dilation, padding, groups});
     checked_product({sizes[0], sizes[1], sizes[2], sizes[3]});
-    NewArray<T> dw = x.ndim() == 3 ? new_dense_like<T>(x, {sizes[0], sizes[1], sizes[3]})
-                                   : new_dense_like<T>(x, {sizes[0], sizes[1], sizes[2], sizes[3]});
+    require(!weight_channels_last || x.ndim() == 4, "channels come last in two dimensions only");
+    std::vector<py::ssize_t> shape(sizes.begin(), sizes.end());
+    if (x.ndim() == 3) shape.erase(shape.begin() + 2);
+    NewImage<T> dw = new_image<T>(x, shape, weight_channels_last);
+    std::optional<HeldBlock> block;  // the gradient before it is turned
+    if (weight_channels_last) block.emplace(static_cast<size_t>(dw.image.size()) * sizeof(T));
     require(grad.n == in.n && g.h.out() == grad.h && g.w.out() == grad.w, "sizes of x and dy do not agree");
     const py::gil_scoped_release nogil;
-    neocog::conv_backward_weight<T>(g, in, grad, dw.data);
+    T* const sums = block ? reinterpret_cast<T*>(block->block.data) : dw.image.data;
+    neocog::conv_backward_weight<T>(g, in, grad, sums);
+    if (block) neocog::weight_channels_last(sizes[0], sizes[1], sizes[2] * sizes[3], sums, dw.image.data);
     return std::move(dw.object);
   });
 }
@@ -137,7 +143,7 @@ void bind_conv(py::module_& m) {
   m.def("conv_backward_x", &conv_backward_x, "dy"_a, "weight"_a, "in_size"_a, "stride"_a, "padding"_a,
         "dilation"_a, "groups"_a, "channels_last"_a);
   m.def("conv_backward_weight", &conv_backward_weight, "x"_a, "dy"_a, "kernel"_a, "stride"_a, "padding"_a,
-        "dilation"_a, "groups"_a, "channels_last"_a);
+        "dilation"_a, "groups"_a, "channels_last"_a, "weight_channels_last"_a = false);
   m.def("conv_backward_bias", &conv_backward_bias, "dy"_a, "channels_last"_a);
 }
 

@@ -6,6 +6,7 @@
 
 #include "bindings/arrays.h"
 #include "ops/conv/conv.h"
+#include "ops/conv/weight_layout.h"
 
 namespace neocog::bindings {
 
@@ -24,6 +25,32 @@ inline WeightSizes weight_sizes(const ArrayRef& weight) {
   const bool planar = weight.ndim() == 4;
   return {weight.shape(0), weight.shape(1), planar ? weight.shape(2) : 1, weight.shape(planar ? 3 : 2)};
 }
+
+// A weight as the kernels read it, (O, C/groups, R, S) row-major: its own memory, or turned from
+// channels-last.
+template <class T>
+class WeightView {
+ public:
+  explicit WeightView(const ArrayRef& weight) : sizes_(weight_sizes(weight)) {
+    require(weight.dtype() == dtype_of<T>, "arrays must share one dtype, float32 or float64");
+    data_ = static_cast<const T*>(weight.data());
+    if (weight.c_contiguous()) return;
+    require(memory_layout(weight) == MemoryLayout::kLast, "a weight must be dense");
+    block_.emplace(static_cast<size_t>(weight.size()) * sizeof(T));
+  }
+  // Without Python's lock: this may take a while.
+  const T* get() const {
+    if (!block_) return data_;
+    T* const turned = reinterpret_cast<T*>(block_->block.data);
+    weight_channels_first(sizes_[0], sizes_[1], sizes_[2] * sizes_[3], data_, turned);
+    return turned;
+  }
+
+ private:
+  WeightSizes sizes_;
+  const T* data_;
+  std::optional<HeldBlock> block_;
+};
 
 inline ConvGeometry geometry(int64_t n, int64_t channels, int64_t h, int64_t w, const WeightSizes& weight,
                              const ConvArguments& a) {

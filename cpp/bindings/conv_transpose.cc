@@ -17,12 +17,12 @@ py::object conv_transpose_forward(const ArrayRef& x, const ArrayRef& weight, con
                                     {stride, dilation, padding, groups});
     require(g.out_channels == in.c && g.h.out() == in.h && g.w.out() == in.w,
             "sizes of x and y do not agree");
-    const T* w = dense<T>(weight, weight.size());
+    const WeightView<T> w(weight);
     NewImage<T> y = new_image<T>(x, g.batch, channels, out_size[0], out_size[1], channels_last);
     const Epilogue<T> e = epilogue<T>(bias, std::nullopt, activation, alpha, y.image);
     const Image<T> out = y.image;
     const py::gil_scoped_release nogil;
-    neocog::conv_transpose_forward<T>(g, in, w, e, out);
+    neocog::conv_transpose_forward<T>(g, in, w.get(), e, out);
     return std::move(y.object);
   });
 }

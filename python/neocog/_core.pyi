@@ -100,6 +100,7 @@ def conv_backward_weight(
     dilation: _Ints,
     groups: int,
     channels_last: bool,
+    weight_channels_last: bool = ...,
 ) -> _Array: ...
 def conv_backward_bias(dy: _Array, channels_last: bool) -> _Array: ...
 def conv_transpose_forward(

@@ -11,7 +11,7 @@ from neocog.torch.kernels.tensors import Unsupported, refusal
 from neocog.torch.library.conv import conv_kernel
 from neocog.torch.library.conv_plan import Plan, checked_plan, conv_plan, conv_transpose_plan
 from neocog.torch.library.conv_transpose import conv_transpose_kernel
-from neocog.torch.library.convolutions import gradients, has_last, in_channels_last
+from neocog.torch.library.convolutions import gradients, has_last
 from neocog.torch.library.images import Ints
 
 
@@ -62,14 +62,15 @@ def convolution_backward(
             plan = checked_plan(conv_plan, x, weight, None, stride, padding, dilation, groups, grad_y=grad_y)
         if x.numel() == 0:
             raise Unsupported("an empty tensor")
-        grad_x, grad_weight, grad_bias, last = gradients(transposed, plan, grad_y, x, weight, output_mask)
+        # In float64 torch leaves the strides of axes of one element as they are.
+        like_images = x.dtype is torch.float32 or has_last(weight)
+        grad_x, grad_weight, grad_bias, last = gradients(
+            transposed, plan, grad_y, x, weight, output_mask, like_images=like_images
+        )
     except (TypeError, ValueError) as error:
         raise refusal(error, x, weight, grad_y) from None
-    if last and grad_weight is not None:
-        if grad_weight.dtype is torch.float32 or has_last(weight):
-            grad_weight = in_channels_last(grad_weight)
-        else:  # torch leaves the strides of axes of one element as they are
-            grad_weight = grad_weight.contiguous(memory_format=torch.channels_last)
+    if last and grad_weight is not None and not like_images:
+        grad_weight = grad_weight.contiguous(memory_format=torch.channels_last)
     return grad_x, grad_weight, grad_bias
 
 

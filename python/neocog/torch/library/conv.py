@@ -29,7 +29,7 @@ def conv_kernel(
         pass
     plan = checked_plan(conv_plan, x, weight, bias, stride, padding, dilation, groups)
     x, last = dense(x, weight)
-    return core.conv_forward(x, weight.contiguous(), contiguous(bias), None, *plan[:4], 0, 0.0, last)
+    return core.conv_forward(x, dense(weight)[0], contiguous(bias), None, *plan[:4], 0, 0.0, last)
 
 
 conv_fake = partial(forward_fake, new_conv_plan)

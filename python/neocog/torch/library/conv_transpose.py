@@ -31,7 +31,7 @@ def conv_transpose_kernel(
         pass
     plan = checked_plan(conv_transpose_plan, x, weight, bias, *numbers)
     x, last = dense(x, weight)
-    return core.conv_transpose_forward(x, weight.contiguous(), contiguous(bias), plan.size, *plan[:4], 0, 0.0, last)
+    return core.conv_transpose_forward(x, dense(weight)[0], contiguous(bias), plan.size, *plan[:4], 0, 0.0, last)
 
 
 conv_transpose, conv_transpose_backward = define_both(

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
@@ -34,21 +33,15 @@ def wanted_of(grads: Gradients, mask: Mask) -> Gradients:
     return [grad if wanted else None for grad, wanted in zip(grads, mask, strict=True)]
 
 
-def in_channels_last(grad: Tensor) -> Tensor:
-    """With the format's own strides also where axes of one element allow others, as torch has them."""
-    _, c, h, w = grad.shape
-    return grad.contiguous(memory_format=torch.channels_last).as_strided(grad.shape, (c * h * w, 1, w * c, c))
-
-
 def gradients(
-    transposed: bool, plan: Plan, grad_y: Tensor, x: Tensor, weight: Tensor, mask: Mask
+    transposed: bool, plan: Plan, grad_y: Tensor, x: Tensor, weight: Tensor, mask: Mask, *, like_images: bool = False
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None, bool]:
     """Of x, weight and bias, those that the mask wants, and whether the channels of x's come last.
 
-    That of the weight is contiguous.
+    That of the weight is in the weight's memory format, or in that of the images.
     """
     x, last = dense(x, weight)
-    weight = weight.contiguous()
+    weight, weight_last = dense(weight)
     grad_y = grad_y.contiguous(memory_format=FORMATS[last])
     window = plan[:4]
     grad_x = grad_weight = grad_bias = None
@@ -59,7 +52,9 @@ def gradients(
             grad_x = core.conv_backward_x(grad_y, weight, plan.image, *window, last)
     if mask[1]:
         images, grads = (grad_y, x) if transposed else (x, grad_y)
-        grad_weight = core.conv_backward_weight(images, grads, plan.kernel, *window, last)
+        grad_weight = core.conv_backward_weight(
+            images, grads, plan.kernel, *window, last, last if like_images else weight_last
+        )
     if mask[2]:
         grad_bias = core.conv_backward_bias(grad_y, last)
     return grad_x, grad_weight, grad_bias, last
@@ -127,18 +122,11 @@ def _backward(
     *numbers, mask = rest
     found = checked_plan(plan, x, weight, None, *numbers, grad_y=grad_y)
     grad_x, grad_weight, grad_bias, _ = gradients(transposed, found, grad_y, x, weight, mask)
-    if grad_weight is not None:
-        grad_weight = _like_weight(grad_weight, weight.dim() == 4 and has_last(weight))
     return (
         x.new_empty(0) if grad_x is None else grad_x,
         x.new_empty(0) if grad_weight is None else grad_weight,
         x.new_empty(0) if grad_bias is None else grad_bias,
     )
-
-
-def _like_weight(grad: Tensor, channels_last: bool) -> Tensor:
-    """The gradient of a parameter in the parameter's memory format, so that nothing has to turn it later."""
-    return in_channels_last(grad) if channels_last else grad
 
 
 def _backward_fake(
@@ -148,7 +136,7 @@ def _backward_fake(
     channels = checked_plan(new_plan, x, weight, None, *numbers, grad_y=grad_y).shape[1]
     grad_weight = x.new_empty(0)
     if mask[1]:
-        grad_weight = _like_weight(empty(x, tuple(weight.shape), False), is_channels_last(weight))
+        grad_weight = empty(x, tuple(weight.shape), is_channels_last(weight))
     return (
         empty(x, tuple(x.shape), either_last(x, weight)) if mask[0] else x.new_empty(0),
         grad_weight,
