@@ -96,6 +96,8 @@ SUMMED = {
     "tiles_that_reach_past_the_edges": Case((3, 25, 15, 13), (30, 25, 3, 3)),
     "many_passes": Case((1, 256, 66, 65), (200, 256, 3, 3)),
     "more_channels_than_a_block": Case((2, 130, 14, 14), (70, 130, 3, 3)),
+    "many_parts": Case((9, 32, 37, 41), (56, 32, 3, 3)),
+    "strips_narrower_than_the_image": Case((2, 40, 9, 401), (48, 40, 3, 3)),
     "groups": Case((2, 72, 12, 13), (81, 24, 3, 3), groups=3),
     "no_padding": Case((2, 24, 18, 12), (32, 24, 3, 3), (0, 0, 0, 0)),
     "uneven_padding": Case((1, 24, 11, 18), (24, 24, 3, 3), (0, 2, 5, 1)),

@@ -7,6 +7,7 @@
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "ops/conv/winograd.h"
+#include "ops/conv/winograd_weight.h"
 #include "ops/conv/winograd_windows.h"
 
 namespace neocog {
@@ -21,6 +22,13 @@ constexpr int64_t kSummed = 32;
 // Channels of x whose sums with a panel of dy's stay in the second-level cache: 36 points x 64 x 64.
 constexpr int64_t kChannels = 64;
 
+// A panel of dy's channels and a block of x's.
+struct WeightItem {
+  int64_t panel, group;    // panel of all groups
+  int64_t begin, vectors;  // of the panel in its group
+  int64_t c0, channels;    // of the block
+};
+
 // How the work is cut: by the geometry alone, so that sums keep their order.
 struct WeightPlan {
   int64_t in_group, out_group, groups;
@@ -31,6 +39,16 @@ struct WeightPlan {
   int64_t point_v, panel_d, point_d;  // distances in the transformed x and dy
   int64_t blocks, panel;              // blocks of channels of a group, widest panel
   int64_t items() const { return groups * split.panels * blocks; }
+  WeightItem item(int64_t i) const {
+    const int64_t block = i % blocks, at = i / blocks, part = at % split.panels;
+    const int64_t c0 = in_group * block / blocks;
+    return {at,
+            at / split.panels,
+            split.begin(part),
+            split.width(part),
+            c0,
+            in_group * (block + 1) / blocks - c0};
+  }
   int64_t size_m() const { return kPoints * std::min(kChannels, in_group) * panel; }
 };
 
@@ -70,18 +88,25 @@ WeightPlan make_plan(const ConvGeometry& g) {
 
 template <class T>
 void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw) {
+  if (winograd_parts_suit<T>(g)) {
+    winograd_weight_by_parts(g, x, dy, dw);
+    return;
+  }
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const WinogradKernels<T>& transforms = winograd_kernels<T>();
   const WeightPlan plan = make_plan<T>(g);
   const WinogradWindow under{g.h.pad_lo, g.w.pad_lo, g.h.dilation, g.w.dilation};
   const WinogradWindow outputs{0, 0, g.h.dilation, g.w.dilation};
   const int64_t panels = g.groups * plan.split.panels, jobs = plan.pass_rows * (1 + panels);
-  const int threads = threads_for(std::max(plan.items(), jobs));
+  // Few items are shared out by their points; the sums of a point are the same whoever adds them up.
+  const int64_t chunks = std::clamp<int64_t>(ceil_div(4 * threads_for(kPoints), plan.items()), 1, kPoints);
+  const bool kept = plan.passes > 1 || chunks > 1;  // sums outlive a job, else each thread has its own
+  const int threads = threads_for(std::max(plan.items() * chunks, jobs));
   const int64_t taps = 9 * plan.panel * std::min(kChannels, plan.in_group);
   const int64_t strip = std::max(window_strip<kWinogradPixels>(x, x.c, 1, plan.w.tiles),
                                  window_strip<kTile>(dy, plan.panel, 1, plan.w.tiles));
-  const int64_t sums = plan.passes > 1 ? plan.items() * plan.size_m() : 0;  // else each thread has its own
-  const int64_t own = plan.passes > 1 ? 0 : plan.size_m(), longest = std::max(x.c, plan.panel);
+  const int64_t sums = kept ? plan.items() * plan.size_m() : 0, own = kept ? 0 : plan.size_m(),
+                longest = std::max(x.c, plan.panel);
   Scratch scratch(Scratch::bytes_of<T>(kPoints * plan.point_v) + Scratch::bytes_of<T>(panels * plan.panel_d) +
                   Scratch::bytes_of<T>(sums) + Scratch::bytes_of<T>(longest) +
                   2 * Scratch::bytes_of<int64_t>(plan.tiles) +
@@ -102,6 +127,14 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
     space = {scratch.take<T>(own), scratch.take<T>(taps), scratch.take<T>(strip)};
   // Lanes behind the last channel of a panel: their sums are dropped, but they must be numbers.
   if (plan.out_group % kernels.lanes != 0) std::fill_n(d, panels * plan.panel_d, T(0));
+
+  // Channels [begin, end) of an item.
+  const auto finish = [&](const WeightItem& item, const T* sum, int64_t begin, int64_t end, T* space) {
+    const int64_t first = item.begin * kernels.lanes;
+    finish_weights(sum, item.channels, item.vectors * kernels.lanes, plan.out_group - first, begin, end,
+                   plan.in_group, space,
+                   dw + ((item.group * plan.out_group + first) * plan.in_group + item.c0) * 9);
+  };
 
   for (int64_t pass = 0; pass < plan.passes; ++pass) {
     const int64_t first = plan.rows * pass / plan.passes, rows = plan.rows * (pass + 1) / plan.passes - first;
@@ -130,33 +163,32 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
                                                plan.point_d);
                          });
     });
-    parallel_for(plan.items(), threads, [&](int64_t item, int thread) {
-      const int64_t block = item % plan.blocks, panel = item / plan.blocks;
-      const int64_t group = panel / plan.split.panels, part = panel % plan.split.panels;
-      const int64_t c0 = plan.in_group * block / plan.blocks;
-      const int64_t channels = plan.in_group * (block + 1) / plan.blocks - c0;
-      const int64_t vectors = plan.split.width(part), width = vectors * kernels.lanes,
-                    point_m = channels * width;
-      T* const sum = plan.passes > 1 ? m + item * plan.size_m() : spaces[thread].m;
-      if (pass == 0) std::memset(sum, 0, sizeof(T) * kPoints * point_m);
-      for (int64_t p = 0; p < kPoints; ++p) {
-        const T* const from = v + p * plan.point_v + group * plan.in_group + c0;
-        const T* const with = d + panel * plan.panel_d + p * plan.point_d;
+    parallel_for(plan.items() * chunks, threads, [&](int64_t job, int thread) {
+      const int64_t chunk = job % chunks;
+      const WeightItem item = plan.item(job / chunks);
+      const int64_t width = item.vectors * kernels.lanes, point_m = item.channels * width;
+      T* const sum = kept ? m + job / chunks * plan.size_m() : spaces[thread].m;
+      for (int64_t p = kPoints * chunk / chunks; p < kPoints * (chunk + 1) / chunks; ++p) {
+        if (pass == 0) std::memset(sum + p * point_m, 0, sizeof(T) * point_m);
+        const T* const from = v + p * plan.point_v + item.group * plan.in_group + item.c0;
+        const T* const with = d + item.panel * plan.panel_d + p * plan.point_d;
         for (int64_t t = 0; t < tiles; t += kSummed) {
-          kernels.outer_panel({from, row_of_tile + t, std::min(kSummed, tiles - t), channels,
-                               with + t * width, vectors, sum + p * point_m});
+          kernels.outer_panel({from, row_of_tile + t, std::min(kSummed, tiles - t), item.channels,
+                               with + t * width, item.vectors, sum + p * point_m});
         }
       }
-      if (pass + 1 < plan.passes) return;
-      const int64_t begin = plan.split.begin(part) * kernels.lanes;
-      T* const out = spaces[thread].taps;  // (c, r, s; o)
-      for (int64_t c = 0; c < channels; ++c) {
-        transforms.weight(sum + c * width, point_m, width, out + c * 9 * width);
-      }
-      kernels.transpose(out, width, dw + ((group * plan.out_group + begin) * plan.in_group + c0) * 9,
-                        plan.in_group * 9, channels * 9, std::min(width, plan.out_group - begin));
+      if (!kept) finish(item, sum, 0, item.channels, spaces[thread].taps);
     });
   }
+  if (!kept) return;
+  constexpr int64_t kPiece = 16;  // channels that a job finishes
+  const int64_t pieces = ceil_div(std::min(kChannels, plan.in_group), kPiece);
+  parallel_for(plan.items() * pieces, threads, [&](int64_t job, int thread) {
+    const WeightItem item = plan.item(job / pieces);
+    const int64_t begin = std::min(item.channels, job % pieces * kPiece);
+    finish(item, m + job / pieces * plan.size_m(), begin, std::min(item.channels, begin + kPiece),
+           spaces[thread].taps);
+  });
 }
 
 template void winograd_backward_weight<float>(const ConvGeometry&, Image<const float>, Image<const float>,

@@ -1,0 +1,174 @@
+// The weight gradient by Winograd's method for few channels: each part of the tiles has sums of its own.
+#include <algorithm>
+#include <vector>
+
+#include "core/parallel.h"
+#include "core/scratch.h"
+#include "ops/conv/winograd_weight.h"
+#include "ops/conv/winograd_windows.h"
+
+namespace neocog {
+namespace {
+
+constexpr int64_t kPoints = kWinogradPoints, kTile = kWinogradTile;
+constexpr int64_t kSums = 64 * 64;                 // of a point
+constexpr int64_t kStripBytes = 512 << 10;         // of transformed images, beside the sums
+constexpr int64_t kManyTiles = 64;                 // of a strip: a longer chain of additions would err more
+constexpr int64_t kParts = 16, kStripsOfPart = 4;  // the sums of the parts have to be added up in the end
+constexpr int64_t kPiece = 8;                      // channels of x that a job finishes
+
+// How the work is cut: by the geometry alone, so that sums keep their order.
+struct PartsPlan {
+  int64_t in_group, out_group;
+  PanelSplit split;  // of out_group
+  TileAxis h, w;
+  int64_t rows, blocks_h, blocks_w, parts;  // rows of tiles in all images, strips, parts of a group
+  int64_t tiles;                            // of the largest strip
+  int64_t lanes;
+  int64_t columns() const { return split.vectors * lanes; }
+  int64_t point_v() const { return tiles * in_group + kWinogradLine; }
+  int64_t point_d() const { return tiles * columns() + kWinogradLine; }
+  int64_t size_m() const { return kPoints * in_group * columns(); }
+  TileBlock strip(int64_t i) const {
+    const int64_t row = i / blocks_w, column = i % blocks_w;
+    return {rows * row / blocks_h, rows * (row + 1) / blocks_h, w.tiles * column / blocks_w,
+            w.tiles * (column + 1) / blocks_w};
+  }
+};
+
+template <class T>
+PartsPlan make_plan(const ConvGeometry& g) {
+  const GemmKernels<T>& kernels = gemm_kernels<T>();
+  const int64_t in = g.in_channels / g.groups, out = g.out_channels / g.groups;
+  PartsPlan plan{in,
+                 out,
+                 PanelSplit(out, kernels.lanes, kernels.max_vectors),
+                 TileAxis(ceil_div(g.h.out(), g.h.dilation)),
+                 TileAxis(ceil_div(g.w.out(), g.w.dilation)),
+                 0,
+                 0,
+                 0,
+                 0,
+                 0,
+                 kernels.lanes};
+  plan.rows = g.batch * g.h.dilation * g.w.dilation * plan.h.tiles;
+  const int64_t tile_bytes = kPoints * (in + plan.columns()) * static_cast<int64_t>(sizeof(T));
+  const int64_t most = std::clamp<int64_t>(kStripBytes / tile_bytes, 1, kManyTiles);
+  plan.blocks_w = ceil_div(plan.w.tiles, most);
+  const int64_t cols = ceil_div(plan.w.tiles, plan.blocks_w);
+  plan.blocks_h = ceil_div(plan.rows, std::max<int64_t>(1, most / cols));
+  plan.tiles = ceil_div(plan.rows, plan.blocks_h) * cols;
+  plan.parts = std::clamp<int64_t>(plan.blocks_h * plan.blocks_w / kStripsOfPart, 1, kParts);
+  return plan;
+}
+
+}  // namespace
+
+template <class T>
+bool winograd_parts_suit(const ConvGeometry& g) {
+  return g.in_channels / g.groups * round_up(g.out_channels / g.groups, gemm_kernels<T>().lanes) <= kSums;
+}
+
+template <class T>
+void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw) {
+  const GemmKernels<T>& kernels = gemm_kernels<T>();
+  const WinogradKernels<T>& transforms = winograd_kernels<T>();
+  const PartsPlan plan = make_plan<T>(g);
+  const WinogradWindow under{g.h.pad_lo, g.w.pad_lo, g.h.dilation, g.w.dilation};
+  const WinogradWindow outputs{0, 0, g.h.dilation, g.w.dilation};
+  const int64_t strips = plan.blocks_h * plan.blocks_w, items = g.groups * plan.parts;
+  const int64_t pieces = ceil_div(plan.in_group, kPiece), jobs = g.groups * plan.split.panels * pieces;
+  const int threads = threads_for(std::max(items, jobs));
+  const int64_t size_v = kPoints * plan.point_v(), size_d = kPoints * plan.point_d();
+  const int64_t longest = std::max(plan.in_group, plan.columns());
+  const int64_t rows = ceil_div(plan.rows, plan.blocks_h), cols = ceil_div(plan.w.tiles, plan.blocks_w);
+  const int64_t window = std::max(window_strip<kWinogradPixels>(x, plan.in_group, rows, cols),
+                                  window_strip<kTile>(dy, plan.columns(), rows, cols));
+  const int64_t taps = kPiece * 9 * kernels.max_vectors * kernels.lanes;
+  Scratch scratch(Scratch::bytes_of<T>(items * plan.size_m()) + Scratch::bytes_of<T>(longest) +
+                  Scratch::bytes_of<int64_t>(plan.tiles) +
+                  threads * (Scratch::bytes_of<T>(size_v) + Scratch::bytes_of<T>(size_d) +
+                             Scratch::bytes_of<T>(window) + Scratch::bytes_of<T>(taps)));
+  T* const m = scratch.take<T>(items * plan.size_m());
+  T* const zeros = scratch.take<T>(longest);
+  std::fill_n(zeros, longest, T(0));
+  int64_t* const row_of_tile = scratch.take<int64_t>(plan.tiles);
+  for (int64_t t = 0; t < plan.tiles; ++t) row_of_tile[t] = t * plan.in_group;
+  struct Workspace {
+    T *v, *d, *window, *taps;
+  };
+  std::vector<Workspace> spaces(threads);
+  for (Workspace& space : spaces) {
+    space = {scratch.take<T>(size_v), scratch.take<T>(size_d), scratch.take<T>(window),
+             scratch.take<T>(taps)};
+    // Lanes behind the last channel of dy: their sums are dropped, but they must be numbers.
+    if (plan.out_group % kernels.lanes != 0) std::fill_n(space.d, size_d, T(0));
+  }
+
+  parallel_for(items, threads, [&](int64_t item, int thread) {
+    const Workspace& space = spaces[thread];
+    const int64_t group = item / plan.parts, part = item % plan.parts;
+    T* const sums = m + item * plan.size_m();
+    std::fill_n(sums, plan.size_m(), T(0));
+    for (int64_t i = strips * part / plan.parts; i < strips * (part + 1) / plan.parts; ++i) {
+      const TileBlock strip = plan.strip(i);
+      const auto tile = [&](int64_t row, int64_t col) {
+        return (row - strip.row0) * strip.cols() + col - strip.col0;
+      };
+      each_window<kWinogradPixels>(
+          x, group * plan.in_group, plan.in_group, under, plan.h.tiles, strip, zeros, space.window,
+          [&](const T* const* pixel, int64_t row, int64_t col) {
+            transforms.input({pixel, plan.in_group, kTile, kTile, space.v + tile(row, col) * plan.in_group,
+                              plan.point_v()});
+          });
+      each_window<kTile>(dy, group * plan.out_group, plan.out_group, outputs, plan.h.tiles, strip, zeros,
+                         space.window, [&](const T* const* pixel, int64_t row, int64_t col) {
+                           for (int64_t panel = 0; panel < plan.split.panels; ++panel) {
+                             const int64_t first = plan.split.begin(panel) * kernels.lanes;
+                             const int64_t width = plan.split.width(panel) * kernels.lanes;
+                             const T* shifted[kTile * kTile];
+                             for (int64_t t = 0; t < kTile * kTile; ++t) shifted[t] = pixel[t] + first;
+                             transforms.gradient(shifted, std::min(width, plan.out_group - first),
+                                                 space.d + plan.tiles * first + tile(row, col) * width,
+                                                 plan.point_d());
+                           }
+                         });
+      for (int64_t panel = 0; panel < plan.split.panels; ++panel) {
+        const int64_t first = plan.split.begin(panel) * kernels.lanes, vectors = plan.split.width(panel);
+        const int64_t point_m = plan.in_group * vectors * kernels.lanes;
+        for (int64_t p = 0; p < kPoints; ++p) {
+          kernels.outer_panel({space.v + p * plan.point_v(), row_of_tile, strip.tiles(), plan.in_group,
+                               space.d + plan.tiles * first + p * plan.point_d(), vectors,
+                               sums + kPoints * plan.in_group * first + p * point_m});
+        }
+      }
+    }
+  });
+
+  parallel_for(jobs, threads, [&](int64_t job, int thread) {
+    const int64_t piece = job % pieces, panel = job / pieces % plan.split.panels;
+    const int64_t group = job / pieces / plan.split.panels;
+    const int64_t c0 = piece * kPiece, c1 = std::min(plan.in_group, c0 + kPiece);
+    const int64_t first = plan.split.begin(panel) * kernels.lanes,
+                  width = plan.split.width(panel) * kernels.lanes;
+    T* const sums = m + group * plan.parts * plan.size_m() + kPoints * plan.in_group * first;
+    for (int64_t p = 0; p < kPoints; ++p) {
+      T* const sum = sums + (p * plan.in_group + c0) * width;
+      for (int64_t part = 1; part < plan.parts; ++part) {
+        const T* const other = sum + part * plan.size_m();
+        for (int64_t i = 0; i < (c1 - c0) * width; ++i) sum[i] += other[i];
+      }
+    }
+    finish_weights(sums, plan.in_group, width, plan.out_group - first, c0, c1, plan.in_group,
+                   spaces[thread].taps, dw + (group * plan.out_group + first) * plan.in_group * 9);
+  });
+}
+
+template bool winograd_parts_suit<float>(const ConvGeometry&);
+template bool winograd_parts_suit<double>(const ConvGeometry&);
+template void winograd_weight_by_parts<float>(const ConvGeometry&, Image<const float>, Image<const float>,
+                                              float*);
+template void winograd_weight_by_parts<double>(const ConvGeometry&, Image<const double>, Image<const double>,
+                                               double*);
+
+}  // namespace neocog
