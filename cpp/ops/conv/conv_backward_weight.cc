@@ -92,8 +92,7 @@ void pack_dy(const Image<const T>& dy, int64_t n, int64_t channel, int64_t colum
     return;
   }
   for (int64_t i = 0; i < rows; ++i) {
-    const T* from = dy.at(n, channel, row0 + i, col0);
-    for (int64_t j = 0; j < cols; ++j, to += width, from += dy.c) std::memcpy(to, from, sizeof(T) * columns);
+    copy_pixels(dy.at(n, channel, row0 + i, col0), dy.c, to + i * cols * width, width, columns, cols);
   }
 }
 

@@ -7,6 +7,30 @@
 #include "ops/gemm/gemm.h"
 
 namespace neocog {
+namespace {
+
+// A size that the compiler knows costs a move or two, a call of memcpy many times that.
+template <int64_t Channels, class T>
+void copy_few(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t pixels) {
+  for (int64_t p = 0; p < pixels; ++p, from += from_step, to += to_step)
+    std::memcpy(to, from, sizeof(T) * Channels);
+}
+
+}  // namespace
+
+template <class T>
+void copy_pixels(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t channels, int64_t pixels) {
+  switch (channels) {
+    case 1: return copy_few<1>(from, from_step, to, to_step, pixels);
+    case 2: return copy_few<2>(from, from_step, to, to_step, pixels);
+    case 4: return copy_few<4>(from, from_step, to, to_step, pixels);
+    case 8: return copy_few<8>(from, from_step, to, to_step, pixels);
+    case 16: return copy_few<16>(from, from_step, to, to_step, pixels);
+    default:
+      for (int64_t p = 0; p < pixels; ++p, from += from_step, to += to_step)
+        std::memcpy(to, from, sizeof(T) * channels);
+  }
+}
 
 template <class T>
 void load_strip(const Image<const T>& x, int64_t n, int64_t channel, int64_t channels,
@@ -40,10 +64,7 @@ void load_strip(const Image<const T>& x, int64_t n, int64_t channel, int64_t cha
     } else if (channels == x.c) {
       std::memcpy(to + left, from, sizeof(T) * middle);
     } else {
-      T* pixel = to + left;
-      for (int64_t col = col0; col < col1; ++col, pixel += channels, from += x.c) {
-        std::memcpy(pixel, from, sizeof(T) * channels);
-      }
+      copy_pixels(from, x.c, to + left, channels, channels, col1 - col0);
     }
   }
 }
@@ -72,6 +93,7 @@ void store_strip(const T* src, int64_t stride, const Image<T>& y, int64_t n, int
 }
 
 #define NEOCOG_INSTANTIATE(T)                                                                            \
+  template void copy_pixels<T>(const T*, int64_t, T*, int64_t, int64_t, int64_t);                        \
   template void load_strip<T>(const Image<const T>&, int64_t, int64_t, int64_t, const StripWindow&, T*); \
   template void store_strip<T>(const T*, int64_t, const Image<T>&, int64_t, int64_t, int64_t,            \
                                const StripWindow&, int64_t, int64_t);

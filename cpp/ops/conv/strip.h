@@ -11,6 +11,10 @@ struct StripWindow {  // in pixels of the image; may reach past its edges
 };
 
 // dst (rows, cols, channels) = x[n, channel : channel + channels, window], zeros outside the image.
+// The first `channels` of `pixels` pixels, `from_step` apart, to pixels `to_step` apart.
+template <class T>
+void copy_pixels(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t channels, int64_t pixels);
+
 template <class T>
 void load_strip(const Image<const T>& x, int64_t n, int64_t channel, int64_t channels, const StripWindow&,
                 T* dst);

@@ -9,11 +9,21 @@ namespace {
 // fit the register file, and loads per multiply-add stay under 0.7.
 template <class T>
 constexpr int64_t tile_rows(int64_t vectors) {
-  if (Vec<T>::lanes == 16) return vectors == 4 ? 6 : 8;
+  if (Vec<T>::lanes == 16) return vectors == 4 ? 6 : vectors == 1 ? 12 : 8;
   return vectors == 1 ? 8 : vectors == 2 ? 6 : 4;
 }
 template <class T>
 constexpr int64_t kMaxVectors = Vec<T>::lanes == 16 ? 4 : 2;
+
+// Calls f.template operator()<rows>(), rows at most R.
+template <int R, class F>
+NEOCOG_INLINE void with_rows(int64_t rows, const F& f) {
+  if (rows == R) {
+    f.template operator()<R>();
+  } else if constexpr (R > 1) {
+    with_rows<R - 1>(rows, f);
+  }
+}
 
 // Products between two requests for memory: time for a few lines to arrive.
 constexpr int64_t kFetchSteps = 32;
@@ -95,24 +105,9 @@ NEOCOG_INLINE void taps_rows(const TapsPanel<T>& g) {
                                  kLineBytes * max64(1, tiles * g.taps * ceil_div(g.run, kFetchSteps)));
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t p = g.pixels * i / tiles;
-    switch (g.pixels * (i + 1) / tiles - p) {
-      case 1: taps_tile<T, 1, NR>(g, p, fetch, lines); break;
-      case 2: taps_tile<T, 2, NR>(g, p, fetch, lines); break;
-      case 3: taps_tile<T, 3, NR>(g, p, fetch, lines); break;
-      case 4: taps_tile<T, 4, NR>(g, p, fetch, lines); break;
-      case 5:
-        if constexpr (kRows >= 5) taps_tile<T, 5, NR>(g, p, fetch, lines);
-        break;
-      case 6:
-        if constexpr (kRows >= 6) taps_tile<T, 6, NR>(g, p, fetch, lines);
-        break;
-      case 7:
-        if constexpr (kRows >= 7) taps_tile<T, 7, NR>(g, p, fetch, lines);
-        break;
-      default:
-        if constexpr (kRows >= 8) taps_tile<T, 8, NR>(g, p, fetch, lines);
-        break;
-    }
+    with_rows<kRows>(g.pixels * (i + 1) / tiles - p, [&]<int R>() __attribute__((always_inline)) {
+      taps_tile<T, R, NR>(g, p, fetch, lines);
+    });
   }
 }
 
@@ -167,24 +162,8 @@ NEOCOG_INLINE void outer_rows(const OuterPanel<T>& g) {
   const int64_t tiles = ceil_div(g.rows, kRows);
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t f = g.rows * i / tiles;
-    switch (g.rows * (i + 1) / tiles - f) {
-      case 1: outer_tile<T, 1, NR>(g, f); break;
-      case 2: outer_tile<T, 2, NR>(g, f); break;
-      case 3: outer_tile<T, 3, NR>(g, f); break;
-      case 4: outer_tile<T, 4, NR>(g, f); break;
-      case 5:
-        if constexpr (kRows >= 5) outer_tile<T, 5, NR>(g, f);
-        break;
-      case 6:
-        if constexpr (kRows >= 6) outer_tile<T, 6, NR>(g, f);
-        break;
-      case 7:
-        if constexpr (kRows >= 7) outer_tile<T, 7, NR>(g, f);
-        break;
-      default:
-        if constexpr (kRows >= 8) outer_tile<T, 8, NR>(g, f);
-        break;
-    }
+    with_rows<kRows>(g.rows * (i + 1) / tiles - f,
+                     [&]<int R>() __attribute__((always_inline)) { outer_tile<T, R, NR>(g, f); });
   }
 }
 
