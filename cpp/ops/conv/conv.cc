@@ -9,6 +9,7 @@
 #include "ops/conv/winograd.h"
 #include "ops/conv_transpose/conv_transpose.h"
 #include "ops/depthwise/depthwise.h"
+#include "ops/elementwise/broadcast.h"
 
 namespace neocog {
 
@@ -41,42 +42,35 @@ void conv_backward_x(const ConvGeometry& g, Image<const T> dy, const T* weight, 
   conv_transpose_forward(g, dy, weight, Epilogue<T>{}, dx);
 }
 
-// Sums in float64: one channel can have millions of terms, and the order must not depend on the threads.
+// In float64: one channel can have millions of terms, and the order must not depend on the threads.
 template <class T>
 void conv_backward_bias(Image<const T> dy, T* db) {
+  const BroadcastKernels<T>& kernels = broadcast_kernels<T>();
   const int64_t pixels = dy.h * dy.w;
-  if (dy.channels_last()) {
-    constexpr int64_t kRows = 4096;  // pixels per partial sum
-    const int64_t parts = std::max<int64_t>(1, ceil_div(dy.n * pixels, kRows));
-    std::vector<double> partial(parts * dy.c, 0.0);
-    parallel_for(parts, [&](int64_t part, int) {
-      double* const sum = partial.data() + part * dy.c;
-      const int64_t end = std::min(dy.n * pixels, (part + 1) * kRows);
-      for (int64_t p = part * kRows; p < end; ++p) {
-        const T* row = dy.data + p * dy.c;
-        for (int64_t c = 0; c < dy.c; ++c) sum[c] += row[c];
-      }
-    });
-    for (int64_t c = 0; c < dy.c; ++c) {
+  if (!dy.channels_last()) {
+    parallel_for(dy.c, [&](int64_t c, int) {
       double sum = 0;
-      for (int64_t part = 0; part < parts; ++part) sum += partial[part * dy.c + c];
+      for (int64_t n = 0; n < dy.n; ++n) {
+        double part;
+        kernels.sum_rows(dy.at(n, c, 0, 0), 1, pixels, &part);
+        sum += part;
+      }
       db[c] = static_cast<T>(sum);
-    }
+    });
     return;
   }
-  parallel_for(dy.c, [&](int64_t c, int) {
-    constexpr int64_t kLanes = 8;  // independent sums let the compiler use vectors
-    double sum[kLanes] = {};
-    for (int64_t n = 0; n < dy.n; ++n) {
-      const T* plane = dy.at(n, c, 0, 0);
-      int64_t p = 0;
-      for (; p + kLanes <= pixels; p += kLanes) {
-        for (int64_t l = 0; l < kLanes; ++l) sum[l] += plane[p + l];
-      }
-      for (; p < pixels; ++p) sum[0] += plane[p];
-    }
-    db[c] = static_cast<T>(((sum[0] + sum[4]) + (sum[2] + sum[6])) + ((sum[1] + sum[5]) + (sum[3] + sum[7])));
+  constexpr int64_t kRows = 1024;  // pixels per partial sum
+  const int64_t rows = dy.n * pixels, parts = ceil_div(rows, kRows);
+  std::vector<double> partial(parts * dy.c);
+  parallel_for(parts, [&](int64_t part, int) {
+    kernels.sum_columns(dy.data + part * kRows * dy.c, std::min(rows - part * kRows, kRows), dy.c, dy.c,
+                        partial.data() + part * dy.c);
   });
+  for (int64_t c = 0; c < dy.c; ++c) {
+    double sum = 0;
+    for (int64_t part = 0; part < parts; ++part) sum += partial[part * dy.c + c];
+    db[c] = static_cast<T>(sum);
+  }
 }
 
 #define NEOCOG_INSTANTIATE(T)                                                                                \

@@ -32,9 +32,8 @@ using Shape = std::span<const int64_t>;
 template <class T>
 void broadcast_add(Activation f, T alpha, Shape a_shape, Shape b_shape, const T* a, const T* b, T* y);
 
-// y = x summed over the axes where y has size 1. Registers add up 64 terms and hand over to float64:
-// |error| <= 40 * eps * sum |x| for every group of adjacent axes that is summed. Same bits for any number of
-// threads.
+// y = x summed over the axes where y has size 1, in float64 over every group of adjacent axes, and rounded to
+// T between the groups. Same bits for any number of threads.
 template <class T>
 void broadcast_sum(Shape x_shape, Shape y_shape, const T* x, T* y);
 

@@ -50,8 +50,8 @@ def add_backward(grad_y: Any, x_shape: Sequence[int], y_shape: Sequence[int]) ->
     Raises:
         TypeError: `grad_y` is not float32 or float64, or a shape is not made of ints.
         ValueError: The shapes do not broadcast to that of `grad_y`.
-    Accuracy: |error| <= 40 * eps * sum |grad_y| for each group of adjacent axes that is summed; the same bits
-        for any number of threads.
+    Accuracy: every group of adjacent axes is summed in float64 and rounded once; the same bits for any number of
+        threads.
     """
     shapes = [tuple(integer(name, n, 0) for n in s) for name, s in (("x_shape", x_shape), ("y_shape", y_shape))]
     grad = dense("grad_y", grad_y)
