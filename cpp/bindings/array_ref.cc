@@ -112,12 +112,12 @@ py::object tuple_of(const std::vector<py::ssize_t>& values) {
 // A tensor over a block of our own; its shape and strides stay with it.
 struct OwnedTensor {
   DlManagedTensor managed;
-  Block block;
   std::vector<int64_t> shape, strides;
+  Block block;
 
   OwnedTensor(size_t bytes, const std::vector<py::ssize_t>& sizes, const std::vector<py::ssize_t>& steps,
               DType dtype)
-      : block(acquire_block(bytes)), shape(sizes.begin(), sizes.end()), strides(steps.begin(), steps.end()) {
+      : shape(sizes.begin(), sizes.end()), strides(steps.begin(), steps.end()), block(acquire_block(bytes)) {
     const DlDataType type{dtype == DType::kInt64 ? kDlInt : kDlFloat,
                           static_cast<uint8_t>(8 * size_of(dtype)), 1};
     managed = {

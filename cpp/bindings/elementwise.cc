@@ -58,9 +58,9 @@ py::object backward(const ArrayRef& dy, const ArrayRef& x, int activation, doubl
   const Activation f = activation_of(activation);
   require(dy.ndim() == x.ndim() && std::equal(dy.shape(), dy.shape() + dy.ndim(), x.shape()),
           "arrays must have the same shape");
-  const MemoryLayout layout = memory_layout(x);
-  require(layout == MemoryLayout::kFirst || layout == MemoryLayout::kLast, "an array must be dense");
-  require(layout == memory_layout(dy), "arrays must have the same layout");
+  const auto last = [](const ArrayRef& array) { return memory_layout(array) == MemoryLayout::kLast; };
+  require((x.c_contiguous() && dy.c_contiguous()) || (last(x) && last(dy)),
+          "arrays must be dense in the same layout");
   return with_dtype(x, [&](auto zero) -> py::object {
     using T = decltype(zero);
     require(dy.dtype() == x.dtype(), "arrays must share one dtype, float32 or float64");

@@ -332,3 +332,11 @@ X = np.ones((2, 3, 4), np.float32)
 def test_a_rejection_names_its_reason(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_one_channel_has_several_strides_and_one_order(rng):
+    planes = rng.standard_normal((3, 1, 5, 7)).astype(np.float32)
+    pixels = np.ascontiguousarray(planes.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+    expected = np.where(planes > 0, planes, 0)
+    for grad, x in ((planes, pixels), (pixels, planes), (pixels, pixels)):
+        np.testing.assert_array_equal(ops.relu_backward(grad, x), expected)
