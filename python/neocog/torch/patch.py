@@ -112,10 +112,9 @@ _depth = 0
 def enable() -> None:
     """Run this process's CPU convolutions, batch norms, pools and upsampling on neocog until `disable()`.
 
-    ReLU's gradient too, where it has many values. Calls nest: as many `disable()` as `enable()` bring torch's kernels
-    back. Results agree with torch's within the documented bounds of `neocog.ops`; shapes, strides and gradients are
-    torch's. float32 and float64, one and two spatial axes; everything else runs on torch's kernels, bit for bit as
-    before.
+    ReLU's gradient too. Calls nest: as many `disable()` as `enable()` bring torch's kernels back. Results agree with
+    torch's within the documented bounds of `neocog.ops`; shapes, strides and gradients are torch's. float32 and
+    float64, one and two spatial axes; everything else runs on torch's kernels, bit for bit as before.
     """
     global _depth, _library
     with _switching:

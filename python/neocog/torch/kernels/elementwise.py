@@ -1,4 +1,4 @@
-"""aten's gradient of ReLU; the one elementwise operator where the kernels and their memory pay."""
+"""aten's gradient of ReLU: its images are as large as the convolutions', whose kept memory it shares."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from neocog.torch.kernels.tensors import Unsupported, refusal
 from neocog.torch.library.images import core
 
 _RELU = activation_code("relu")
-_LEAST = 1 << 16  # values; below, a call from Python costs more than torch's kernel
 
 
 def threshold_backward(grad_y: Tensor, y: Tensor, threshold: float) -> Any:
     """aten::threshold_backward with the threshold 0, which is the gradient of ReLU from its result."""
     if threshold != 0:
         raise Unsupported("a threshold other than 0")
-    if y.numel() < _LEAST:
-        raise Unsupported("few values")
+    if y.numel() == 0:
+        raise Unsupported("an empty tensor")
     if grad_y.stride() != y.stride():
         raise Unsupported("a gradient in another memory format")
     try:
