@@ -26,6 +26,9 @@ CUT = {
     "rows_of_many_bytes": Depthwise((1, 300, 6, 41), (300, 1, 3, 3), padding=1),
     "many_rows_strided": Depthwise((2, 24, 41, 37), (24, 1, 3, 3), stride=2, padding=1),
     "many_rows_multiplier_2": Depthwise((1, 20, 23, 33), (40, 1, 3, 3), padding=1),
+    "blocks_of_channels_cut_along_rows": Depthwise((3, 20, 61, 130), (20, 1, 5, 5), padding=2),
+    "blocks_of_channels_strided": Depthwise((2, 25, 50, 33), (25, 1, 5, 5), stride=2, padding=(1, 2)),
+    "rows_too_long_for_blocks": Depthwise((1, 18, 3, 7001), (18, 1, 3, 3), padding=1),
     "wide_rows_of_few_channels": Depthwise((1, 3, 5, 700), (3, 1, 3, 3), padding=1),
 }
 NAMED = (

@@ -8,6 +8,7 @@
 #include "core/scratch.h"
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/tap_span.h"
+#include "ops/depthwise/depthwise_blocks.h"
 #include "ops/depthwise/plane_strip.h"
 #include "ops/depthwise/row_job.h"
 
@@ -171,6 +172,14 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
                     int64_t kernel_h, int64_t kernel_w, WeightRole role, const Epilogue<T>& epilogue,
                     Image<T> y) {
   if (y.size() == 0) return;
+  if (h.complete && w.complete) {
+    const Span span = span_of(h);
+    const BlockRows cut = depthwise_block_rows<T>(h, span.hi - span.lo + 1, x, y);
+    if (cut.rows > 0) {
+      depthwise_blocks(cut, h, w, x, weight, kernel_h, kernel_w, epilogue, y);
+      return;
+    }
+  }
   const DepthwiseKernels<T>& kernels = depthwise_kernels<T>();
   const bool last = y.channels_last();
   const int64_t channels = std::max(x.c, y.c), multiplier = channels / std::min(x.c, y.c);

@@ -6,7 +6,9 @@
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "ops/conv/conv_axis.h"
+#include "ops/conv/strip.h"
 #include "ops/depthwise/depthwise.h"
+#include "ops/depthwise/depthwise_blocks.h"
 #include "ops/depthwise/plane_strip.h"
 #include "ops/depthwise/row_job.h"
 
@@ -17,13 +19,21 @@ namespace {
 constexpr int64_t kParts = 16;
 constexpr int64_t kRowsPerPart = 4;
 
-// Adds the part of rows [begin, end) of dy, counted over all images, to `sum` (taps, channels).
+// Adds the part of rows [begin, end) of dy, counted over all images, to `sum` (taps, channels). x and dy may
+// be the rows of one image from first_x and first_dy on; all rows under the taps must be there.
 template <class T>
 class RowGradients {
  public:
   RowGradients(const ConvGeometry& g, const TapConvAxis& h, const TapConvAxis& w, Image<const T> x,
-               Image<const T> dy)
-      : g_(g), ph_(h.phases[0]), pw_(w.phases[0]), step_w_(w.in_step), x_(x), dy_(dy) {
+               Image<const T> dy, int64_t first_x = 0, int64_t first_dy = 0)
+      : g_(g),
+        ph_(h.phases[0]),
+        pw_(w.phases[0]),
+        step_w_(w.in_step),
+        first_x_(first_x),
+        first_dy_(first_dy),
+        x_(x),
+        dy_(dy) {
     const int64_t taps = g.h.kernel, row_bytes = x.w * dy.c * static_cast<int64_t>(sizeof(T));
     multiplier_ = dy.c / x.c;
     const bool regular = multiplier_ == 1 && taps == g.w.kernel && h.in_step == w.in_step &&
@@ -67,14 +77,14 @@ class RowGradients {
 
   void add_row(int64_t n, int64_t i, const T** rows, T* buffer, T* sum) const {
     for (int64_t r = 0; r < g_.h.kernel; ++r) {
-      const int64_t row = g_.h.tap(i, r);
+      const int64_t row = g_.h.tap(first_dy_ + i, r);
       if (!g_.h.inside(row)) {
         rows[r] = nullptr;
       } else if (multiplier_ == 1) {
-        rows[r] = x_.at(n, 0, row, 0);
+        rows[r] = x_.at(n, 0, row - first_x_, 0);
       } else {
         T* const to = buffer + r * x_.w * dy_.c;
-        expand_row(x_.at(n, 0, row, 0), x_.w * x_.c, multiplier_, to);
+        expand_row(x_.at(n, 0, row - first_x_, 0), x_.w * x_.c, multiplier_, to);
         rows[r] = to;
       }
     }
@@ -85,9 +95,10 @@ class RowGradients {
   // `most` rows of this image are wanted from row i on.
   void add_rows(const Several& several, int64_t n, int64_t i, int64_t most, const T* zeros, const T** rows,
                 T* sum) const {
-    const int64_t step = g_.h.stride, first = g_.h.tap(i, 0), used = g_.h.kernel + (several.count - 1) * step;
+    const int64_t step = g_.h.stride, used = g_.h.kernel + (several.count - 1) * step;
+    const int64_t first = g_.h.tap(first_dy_ + i, 0) - first_x_;  // in x_
     for (int64_t r = 0; r < used; ++r) {
-      rows[r] = g_.h.inside(first + r) ? x_.at(n, 0, first + r, 0) : zeros;
+      rows[r] = g_.h.inside(first_x_ + first + r) ? x_.at(n, 0, first + r, 0) : zeros;
     }
     DepthwiseGradientRows<T> job{rows, {}, pw_.offset[0], 0, 0, x_.w, dy_.c, sum, {}, {}};
     for (int64_t o = 0; o < several.count; ++o) job.dy[o] = dy_.at(n, 0, i + o, 0);
@@ -109,7 +120,7 @@ class RowGradients {
 
   const ConvGeometry& g_;
   const TapPhaseAxis &ph_, &pw_;
-  int64_t step_w_, multiplier_, block_ = 1;
+  int64_t step_w_, first_x_, first_dy_, multiplier_, block_ = 1;
   Image<const T> x_, dy_;
   std::vector<Several> kernels_;  // those that take more rows first
 };
@@ -190,13 +201,66 @@ void channels_first(const ConvGeometry& g, const TapConvAxis& w, Image<const T> 
   });
 }
 
+// Channels-first: blocks of channels are turned to channels-last scratch, some rows at a time.
+template <class T>
+void channel_blocks(const BlockRows& cut, const ConvGeometry& g, const TapConvAxis& h, const TapConvAxis& w,
+                    Image<const T> x, Image<const T> dy, T* dw) {
+  const int64_t taps = g.h.kernel * g.w.kernel, blocks = ceil_div(dy.c, cut.channels);
+  const int64_t parts = std::min(dy.n, ceil_div(kParts, blocks));  // sums of some of the images
+  const int threads = threads_for(blocks * parts);
+  const int64_t rows_dy = std::min(cut.rows, dy.h);
+  const int64_t rows_x = std::min(x.h, (rows_dy - 1) * g.h.stride + (g.h.kernel - 1) * g.h.dilation + 1);
+  const int64_t x_size = rows_x * x.w * cut.channels, dy_size = rows_dy * dy.w * cut.channels;
+  const int64_t sum_size = taps * cut.channels;
+  Scratch scratch(parts * blocks * Scratch::bytes_of<T>(sum_size) + Scratch::bytes_of<T>(x.w * cut.channels) +
+                  threads * (Scratch::bytes_of<T>(x_size) + Scratch::bytes_of<T>(dy_size)));
+  std::vector<T*> sums(parts * blocks), x_blocks(threads), dy_blocks(threads);
+  for (T*& sum : sums) sum = scratch.take<T>(sum_size);
+  T* const zeros = scratch.take<T>(x.w * cut.channels);
+  std::fill_n(zeros, x.w * cut.channels, T(0));
+  for (int t = 0; t < threads; ++t) {
+    x_blocks[t] = scratch.take<T>(x_size);
+    dy_blocks[t] = scratch.take<T>(dy_size);
+  }
+  parallel_for(blocks * parts, threads, [&](int64_t item, int thread) {
+    const int64_t block = item % blocks, part = item / blocks;
+    const int64_t channel = block * cut.channels, channels = std::min(cut.channels, dy.c - channel);
+    T* const sum = sums[item];
+    std::fill_n(sum, sum_size, T(0));
+    for (int64_t n = dy.n * part / parts; n < dy.n * (part + 1) / parts; ++n) {
+      for (int64_t i0 = 0; i0 < dy.h; i0 += rows_dy) {
+        const int64_t i1 = std::min(i0 + rows_dy, dy.h);
+        const int64_t first = std::clamp<int64_t>(g.h.tap(i0, 0), 0, x.h);
+        const int64_t last = std::clamp<int64_t>(g.h.tap(i1 - 1, g.h.kernel - 1) + 1, first, x.h);
+        load_strip(x, n, channel, channels, {first, last - first, 0, x.w}, x_blocks[thread]);
+        load_strip(dy, n, channel, channels, {i0, i1 - i0, 0, dy.w}, dy_blocks[thread]);
+        RowGradients<T>(g, h, w, {x_blocks[thread], 1, channels, last - first, x.w, Layout::kChannelsLast},
+                        {dy_blocks[thread], 1, channels, i1 - i0, dy.w, Layout::kChannelsLast}, first, i0)
+            .add(0, i1 - i0, zeros, nullptr, sum);
+      }
+    }
+  });
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t channel = block * cut.channels, channels = std::min(cut.channels, dy.c - channel);
+    for (int64_t part = 1; part < parts; ++part) {
+      for (int64_t i = 0; i < taps * channels; ++i) sums[block][i] += sums[part * blocks + block][i];
+    }
+    for (int64_t c = 0; c < channels; ++c) {
+      for (int64_t t = 0; t < taps; ++t) dw[(channel + c) * taps + t] = sums[block][t * channels + c];
+    }
+  }
+}
+
 }  // namespace
 
 template <class T>
 void depthwise_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw) {
   const TapConvAxis h = forward_axis(g.h), w = forward_axis(g.w);
+  const BlockRows cut = depthwise_block_rows<T>(h, (g.h.kernel - 1) * g.h.dilation + 1, x, dy);
   if (dy.channels_last()) {
     channels_last(g, h, w, x, dy, dw);
+  } else if (cut.rows > 0) {
+    channel_blocks(cut, g, h, w, x, dy, dw);
   } else {
     channels_first(g, w, x, dy, dw);
   }
