@@ -69,6 +69,7 @@ std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& wei
       case ConvKernel::kWinograd: return "Winograd F(4x4, 3x3)";
       case ConvKernel::kFewPixels: return "direct, few pixels";
       case ConvKernel::kPixelVectors: return "direct, vectors of pixels";
+      case ConvKernel::kNarrowGroups: return "direct, several groups to a vector";
       default: return "direct, vectors of channels";
     }
   });

@@ -29,6 +29,11 @@ CUT2D = {
     "strip_of_rows_exceeds_the_cache": Conv((1, 400, 3, 100), (5, 400, 3, 3), padding=1),
     "many_tiles_strided": Conv((1, 5, 81, 83), (20, 5, 7, 7), stride=2, padding=3),
     "many_tiles_grouped": Conv((2, 24, 33, 35), (36, 6, 3, 3), padding=1, groups=4),
+    "groups_of_8_share_vectors": Conv((2, 136, 30, 29), (136, 8, 3, 3), padding=1, groups=17),
+    "groups_of_4_share_vectors_strided": Conv((1, 48, 41, 38), (48, 4, 3, 3), stride=2, padding=1, groups=12),
+    "groups_of_5_share_vectors_dilated": Conv((1, 35, 20, 33), (35, 5, 3, 3), padding=2, dilation=2, groups=7),
+    "groups_widen_from_4_to_8": Conv((2, 16, 12, 40), (32, 4, 1, 5), stride=3, padding=(0, 2), groups=4),
+    "groups_of_2_share_vectors": Conv((1, 26, 50, 45), (26, 2, 2, 2), stride=(1, 2), groups=13),
     "many_tiles_without_padding": Conv((1, 16, 40, 41), (40, 16, 3, 3)),
     "columns_shared_by_threads": Conv((1, 8, 7, 7), (300, 8, 3, 3), padding=1),
     "weights_exceed_the_cache": Conv((1, 330, 3, 5), (900, 330, 1, 1)),
@@ -39,6 +44,7 @@ CUT2D = {
 }
 CUT1D = {
     "long": Conv((1, 6, 3000), (9, 6, 3), stride=2, padding=1),
+    "long_groups_of_8": Conv((2, 64, 2100), (64, 8, 6), stride=2, padding=2, groups=8),
     "long_depthwise": Conv((1, 24, 700), (24, 1, 31), padding=15, groups=24),
 }
 
@@ -376,6 +382,7 @@ def test_backward_rejects_by_the_same_rules(changes, error, message):
         (64, (64, 64, 3, 3), 1, "direct, vectors of channels"),
         (64, (3, 64, 3, 3), 1, "direct, vectors of pixels"),
         (64, (64, 1, 3, 3), 64, "depthwise"),
+        (512, (512, 2, 3, 3), 256, "direct, several groups to a vector"),
     ],
 )
 def test_the_kernel_has_a_name(channels, weight, groups, kernel):

@@ -34,6 +34,7 @@ CASES = {
     "dilated": Conv((2, 17, 20, 21), (19, 17, 3, 3), padding=2, dilation=2),
     "grouped": Conv((2, 64, 19, 17), (64, 32, 3, 3), padding=1, groups=2),
     "groups_of_few_output_channels": Conv((2, 12, 23, 29), (6, 4, 3, 3), padding=1, groups=3),
+    "groups_of_8": Conv((2, 72, 23, 29), (72, 8, 3, 3), padding=1, groups=9),
     "few_output_channels": Conv((2, 17, 40, 41), (3, 17, 3, 3), padding=1),
     "few_pixels": Conv((2, 20, 4, 4), (40, 20, 3, 3), padding=1),
     "depthwise": Conv((2, 35, 37, 21), (35, 1, 3, 3), padding=1, groups=35),

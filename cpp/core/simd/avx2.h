@@ -79,6 +79,13 @@ struct Vec<float> {
     _mm256_store_ps(lane, v);
     return lane[i];
   }
+  struct Index {
+    __m256i i;
+  };
+  static NEOCOG_INLINE Index load_index(const int32_t* p) {
+    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+  }
+  friend NEOCOG_INLINE Vec permute(Vec a, Index index) { return {_mm256_permutevar8x32_ps(a.v, index.i)}; }
   static NEOCOG_INLINE void transpose(Vec (&r)[lanes]) {
     __m256 t[8], u[8];
     for (int i = 0; i < 8; i += 2) {

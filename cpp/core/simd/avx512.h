@@ -63,6 +63,11 @@ struct Vec<float> {
     _mm512_store_ps(lane, v);
     return lane[i];
   }
+  struct Index {
+    __m512i i;
+  };
+  static NEOCOG_INLINE Index load_index(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+  friend NEOCOG_INLINE Vec permute(Vec a, Index index) { return {_mm512_permutexvar_ps(index.i, a.v)}; }
   static NEOCOG_INLINE void transpose(Vec (&r)[lanes]) {
     __m512 t[16], u[16];
     for (int i = 0; i < 16; i += 2) {

@@ -82,6 +82,16 @@ struct Vec {
     return most;
   }
   NEOCOG_INLINE T get(int64_t i) const { return v[i]; }
+  // Lane i of the result is lane index[i] of a; indices are below `lanes`.
+  struct Index {
+    const int32_t* p;
+  };
+  static NEOCOG_INLINE Index load_index(const int32_t* p) { return {p}; }
+  friend NEOCOG_INLINE Vec permute(Vec a, Index index) {
+    Vec r = zero();
+    for (int64_t i = 0; i < lanes; ++i) r.v[i] = a.v[index.p[i]];
+    return r;
+  }
   // Rows to columns, in registers.
   static NEOCOG_INLINE void transpose(Vec (&r)[lanes]) {
     for (int64_t i = 0; i < lanes; ++i) {

@@ -6,6 +6,7 @@
 #include "core/parallel.h"
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/few_pixels.h"
+#include "ops/conv/narrow_groups.h"
 #include "ops/conv/winograd.h"
 #include "ops/conv_transpose/conv_transpose.h"
 #include "ops/depthwise/depthwise.h"
@@ -19,7 +20,10 @@ ConvKernel conv_kernel(const ConvGeometry& g, Layout layout, ConvMethod method) 
   if (method != ConvMethod::kDirect && winograd_suits<T>(g, layout, WeightRole::kForward))
     return ConvKernel::kWinograd;
   if (few_pixels_suit(g)) return ConvKernel::kFewPixels;
-  const bool pixels = plane_conv_suits<T>(forward_axis(g.h), forward_axis(g.w), g.out_channels / g.groups);
+  const int64_t in_group = g.in_channels / g.groups, out_group = g.out_channels / g.groups;
+  const TapConvAxis h = forward_axis(g.h), w = forward_axis(g.w);
+  if (narrow_groups_suit<T>(h, w, g.groups, layout, in_group, out_group)) return ConvKernel::kNarrowGroups;
+  const bool pixels = plane_conv_suits<T>(h, w, out_group);
   return pixels ? ConvKernel::kPixelVectors : ConvKernel::kChannelVectors;
 }
 
@@ -30,7 +34,7 @@ void conv_forward(const ConvGeometry& g, Image<const T> x, const T* weight, cons
     case ConvKernel::kDepthwise: depthwise_forward(g, x, weight, epilogue, y); break;
     case ConvKernel::kFewPixels: few_pixels_conv(g, x, weight, epilogue, y); break;
     case ConvKernel::kWinograd: winograd_conv(g, x, weight, WeightRole::kForward, epilogue, y); break;
-    default:  // tap_conv chooses between vectors of channels and of pixels, also for transposed convolution
+    default:  // tap_conv chooses between its kernels, also for transposed convolution
       tap_conv(forward_axis(g.h), forward_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,
                WeightRole::kForward, epilogue, y);
   }

@@ -29,7 +29,7 @@ struct Epilogue {
   Moments<T>* moments = nullptr;  // of y as it is stored, taken tile by tile
 };
 
-enum class ConvKernel { kChannelVectors, kPixelVectors, kFewPixels, kDepthwise, kWinograd };
+enum class ConvKernel { kChannelVectors, kPixelVectors, kNarrowGroups, kFewPixels, kDepthwise, kWinograd };
 enum class ConvMethod { kAuto, kDirect };  // kDirect: the plain sum of products
 
 // The kernel that conv_forward takes for x and y of this layout.

@@ -6,6 +6,7 @@
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "ops/conv/conv.h"
+#include "ops/conv/narrow_groups.h"
 #include "ops/conv/strip.h"
 #include "ops/conv/winograd.h"
 #include "ops/depthwise/depthwise.h"
@@ -77,25 +78,6 @@ WeightGradientPlan make_plan(const ConvGeometry& g, const Image<const T>& x, con
   return plan;
 }
 
-// to (pixels, width) = the tile's columns of dy, with zeros where the panel is wider than the columns.
-template <class T>
-void pack_dy(const Image<const T>& dy, int64_t n, int64_t channel, int64_t columns, int64_t row0,
-             int64_t rows, int64_t col0, int64_t cols, int64_t width, T* to) {
-  if (columns < width) std::memset(to, 0, sizeof(T) * rows * cols * width);
-  if (!dy.channels_last()) {
-    const bool whole_rows = cols == dy.w;
-    const int64_t calls = whole_rows ? 1 : rows, pixels = whole_rows ? rows * cols : cols;
-    for (int64_t i = 0; i < calls; ++i) {
-      gemm_kernels<T>().transpose(dy.at(n, channel, row0 + i, col0), dy.stride_c(), to + i * pixels * width,
-                                  width, columns, pixels);
-    }
-    return;
-  }
-  for (int64_t i = 0; i < rows; ++i) {
-    copy_pixels(dy.at(n, channel, row0 + i, col0), dy.c, to + i * cols * width, width, columns, cols);
-  }
-}
-
 }  // namespace
 
 template <class T>
@@ -109,6 +91,10 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
   }
   if (is_depthwise(g)) {
     depthwise_backward_weight(g, x, dy, dw);
+    return;
+  }
+  if (narrow_groups_suit_weight<T>(g)) {
+    narrow_groups_backward_weight(g, x, dy, dw);
     return;
   }
   if (x.layout == dy.layout && winograd_suits_weight<T>(g, x.layout)) {
@@ -174,8 +160,8 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
       for (int64_t panel = panel0; panel < panel1; ++panel) {
         const int64_t vectors = split.width(panel), width = vectors * kernels.lanes;
         const int64_t first = split.begin(panel) * kernels.lanes;
-        pack_dy(dy, n, group * plan.out_group + first, std::min(width, plan.out_group - first), i0, rows, j0,
-                cols, width, space.block);
+        load_pixels(dy, n, group * plan.out_group + first, std::min(width, plan.out_group - first),
+                    {i0, rows, j0, cols}, width, space.block);
         for (int64_t tap = 0; tap < plan.taps; ++tap) {
           const int64_t offset =
               tap / taps_w * g.h.dilation * plan.pitch + tap % taps_w * g.w.dilation * plan.pixel;

@@ -70,6 +70,26 @@ void load_strip(const Image<const T>& x, int64_t n, int64_t channel, int64_t cha
 }
 
 template <class T>
+void load_pixels(const Image<const T>& x, int64_t n, int64_t channel, int64_t channels,
+                 const StripWindow& window, int64_t width, T* dst) {
+  if (channels < width) std::memset(dst, 0, sizeof(T) * window.rows * window.cols * width);
+  if (!x.channels_last()) {
+    const bool whole_rows = window.cols == x.w;
+    const int64_t calls = whole_rows ? 1 : window.rows;
+    const int64_t pixels = whole_rows ? window.rows * window.cols : window.cols;
+    for (int64_t i = 0; i < calls; ++i) {
+      gemm_kernels<T>().transpose(x.at(n, channel, window.row + i, window.col), x.stride_c(),
+                                  dst + i * pixels * width, width, channels, pixels);
+    }
+    return;
+  }
+  for (int64_t i = 0; i < window.rows; ++i) {
+    copy_pixels(x.at(n, channel, window.row + i, window.col), x.c, dst + i * window.cols * width, width,
+                channels, window.cols);
+  }
+}
+
+template <class T>
 void store_strip(const T* src, int64_t stride, const Image<T>& y, int64_t n, int64_t channel,
                  int64_t channels, const StripWindow& window, int64_t row_step, int64_t col_step) {
   if (row_step == 1 && col_step == 1) {
@@ -95,6 +115,8 @@ void store_strip(const T* src, int64_t stride, const Image<T>& y, int64_t n, int
 #define NEOCOG_INSTANTIATE(T)                                                                            \
   template void copy_pixels<T>(const T*, int64_t, T*, int64_t, int64_t, int64_t);                        \
   template void load_strip<T>(const Image<const T>&, int64_t, int64_t, int64_t, const StripWindow&, T*); \
+  template void load_pixels<T>(const Image<const T>&, int64_t, int64_t, int64_t, const StripWindow&,     \
+                               int64_t, T*);                                                             \
   template void store_strip<T>(const T*, int64_t, const Image<T>&, int64_t, int64_t, int64_t,            \
                                const StripWindow&, int64_t, int64_t);
 NEOCOG_INSTANTIATE(float)

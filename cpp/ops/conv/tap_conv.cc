@@ -5,6 +5,7 @@
 
 #include "core/parallel.h"
 #include "core/scratch.h"
+#include "ops/conv/narrow_groups.h"
 #include "ops/conv/strip.h"
 #include "ops/conv/tap_span.h"
 #include "ops/gemm/gemm.h"
@@ -218,6 +219,10 @@ template <class T>
 void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x, const T* weight,
               int64_t kernel_h, int64_t kernel_w, WeightRole role, const Epilogue<T>& epilogue, Image<T> y) {
   if (y.size() == 0) return;
+  if (narrow_groups_suit<T>(h, w, groups, x.layout, x.c / groups, y.c / groups)) {
+    narrow_groups_conv(h, w, groups, x, weight, kernel_h, kernel_w, role, epilogue, y);
+    return;
+  }
   if (plane_conv_suits<T>(h, w, y.c / groups)) {
     plane_conv(h, w, groups, x, weight, kernel_h, kernel_w, role, epilogue, y);
     return;
