@@ -15,8 +15,9 @@ bool tiles_pay(const ConvGeometry& g, Layout layout) {
   switch (conv_kernel<T>(g, layout)) {
     // One plane at a time: batch normalisation has it in the cache for both of its passes.
     case ConvKernel::kDepthwise: return last && g.out_channels >= kVector;
-    case ConvKernel::kFewPixels:
-    case ConvKernel::kWinograd: return false;      // blocks of tiles end within parts
+    case ConvKernel::kFewPixels: return false;
+    case ConvKernel::kNarrowGroups:
+    case ConvKernel::kWinograd: return last;
     case ConvKernel::kPixelVectors: return !last;  // tiles of few channels that lie far apart
     default: return true;
   }
