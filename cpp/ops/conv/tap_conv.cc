@@ -1,186 +1,20 @@
 #include "ops/conv/tap_conv.h"
 
 #include <algorithm>
-#include <limits>
+#include <vector>
 
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "ops/conv/narrow_groups.h"
 #include "ops/conv/strip.h"
+#include "ops/conv/tap_conv_plan.h"
 #include "ops/conv/tap_span.h"
-#include "ops/gemm/gemm.h"
 
 namespace neocog {
 namespace {
 
-// A strip and one weight panel share the second-level cache, which has 1 MB or more where speed matters.
-constexpr int64_t kStripBytes = 384 << 10;
 // Weights of a group that stay in that cache by themselves; others are asked for ahead.
 constexpr int64_t kResidentBytes = 1 << 20;
-// A panel of weights larger than this is taken in parts of half its size, so that one stays in that cache
-// while all pixels of a tile go past.
-constexpr int64_t kPanelBytes = 512 << 10;
-constexpr int64_t kShortRun = 64;  // elements under a tap, fewer than which are not worth a cut
-// Past this a tile gains nothing, and its results leave the cache before they are stored.
-constexpr int64_t kTilePixels = 768;
-// A tile of fewer pixels cannot pay for reading its weights.
-constexpr int64_t kSmallTile = 48;
-
-bool inside(const TapConvAxis& axis, const Span& span, int64_t positions, int64_t in) {
-  return span.lo >= 0 && (positions - 1) * axis.in_step + span.hi < in;
-}
-
-// One pair of phases, with its taps ordered by where they lie in the strip.
-struct Phase {
-  const TapPhaseAxis *h, *w;
-  std::vector<int64_t> tap;       // offsets into the strip, neighbours merged
-  int64_t run;                    // elements under one tap
-  std::vector<int64_t> position;  // packed row of weight element (c, r, s), c = 0 alone if transposed; or -1
-  int64_t rows;                   // packed rows: taps * run
-  int64_t taps_at_once;           // whose weights stay in the cache
-  int64_t packed_offset;          // of this phase's panels within a group's
-};
-
-// The tiling of the outputs and of the work; private to this file and free to change.
-struct TapConvPlan {
-  int64_t in_group, out_group;  // channels
-  bool in_place;                // x is read where it lies
-  int64_t pixel, pitch;         // strides of a strip (or of x), in elements
-  int64_t tile_h, tile_w, tiles_h, tiles_w;
-  int64_t strip_rows, strip_cols;
-  int64_t column_chunks;  // work items that share a strip's outputs
-  PanelSplit split;
-  std::vector<Phase> phases;
-  int64_t packed_group;  // packed elements of one group
-};
-
-template <class T>
-Phase make_phase(const TapPhaseAxis& h, const TapPhaseAxis& w, int64_t kernel_h, int64_t kernel_w,
-                 int64_t channels, int64_t panel_width, int64_t pitch, int64_t pixel, WeightRole role) {
-  Phase phase{&h, &w, {}, channels, std::vector<int64_t>(kernel_h * kernel_w, -1), 0, 0, 0};
-  struct Tap {
-    int64_t offset, element;
-  };
-  std::vector<Tap> taps;
-  for (size_t r = 0; r < h.offset.size(); ++r) {
-    for (size_t s = 0; s < w.offset.size(); ++s) {
-      taps.push_back({h.offset[r] * pitch + w.offset[s] * pixel, h.kernel[r] * kernel_w + w.kernel[s]});
-    }
-  }
-  std::stable_sort(taps.begin(), taps.end(), [](const Tap& a, const Tap& b) { return a.offset < b.offset; });
-  for (size_t t = 0; t < taps.size(); ++t)
-    phase.position[taps[t].element] = static_cast<int64_t>(t) * channels;
-  phase.rows = static_cast<int64_t>(taps.size()) * channels;
-  if (role == WeightRole::kForward) {  // weights of one output channel are one run (c, r, s)
-    std::vector<int64_t> all(phase.position.size() * channels, -1);
-    for (int64_t c = 0; c < channels; ++c) {
-      for (size_t e = 0; e < phase.position.size(); ++e) {
-        if (phase.position[e] >= 0) all[c * phase.position.size() + e] = phase.position[e] + c;
-      }
-    }
-    phase.position = std::move(all);
-  }
-  // Neighbouring pixels form one long run where they touch: 7 taps of 3 channels are one of 21.
-  size_t merged = taps.empty() ? 1 : w.offset.size();
-  for (size_t t = 0; t + 1 < taps.size(); ++t) {
-    const bool within = (t + 1) % merged != 0;
-    if (within && taps[t + 1].offset != taps[t].offset + channels) {
-      merged = 1;
-      break;
-    }
-  }
-  for (size_t t = 0; t < taps.size(); t += merged) phase.tap.push_back(taps[t].offset);
-  phase.run = channels * static_cast<int64_t>(merged);
-  const int64_t row_bytes = panel_width * static_cast<int64_t>(sizeof(T));
-  phase.taps_at_once = std::max<int64_t>(1, static_cast<int64_t>(phase.tap.size()));
-  if (phase.rows * row_bytes <= kPanelBytes) return phase;
-  const int64_t most = std::max<int64_t>(1, kPanelBytes / 2 / row_bytes);
-  int64_t pieces = ceil_div(phase.run, most);
-  while (pieces < phase.run && phase.run % pieces != 0) ++pieces;
-  if (phase.run / pieces >= kShortRun) {
-    phase.run /= pieces;
-    std::vector<int64_t> cut;
-    for (const int64_t tap : phase.tap) {
-      for (int64_t piece = 0; piece < pieces; ++piece) cut.push_back(tap + piece * phase.run);
-    }
-    phase.tap = std::move(cut);
-  }
-  phase.taps_at_once = std::max<int64_t>(1, most / phase.run);
-  return phase;
-}
-
-template <class T>
-TapConvPlan make_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, const Image<const T>& x,
-                      const Image<T>& y, int64_t kernel_h, int64_t kernel_w, WeightRole role,
-                      Moments<T>* moments) {
-  const GemmKernels<T>& kernels = gemm_kernels<T>();
-  TapConvPlan plan{x.c / groups,
-                   y.c / groups,
-                   false,
-                   0,
-                   0,
-                   0,
-                   0,
-                   0,
-                   0,
-                   0,
-                   0,
-                   1,
-                   PanelSplit(y.c / groups, kernels.lanes, kernels.max_vectors),
-                   {},
-                   0};
-  const Span span_h = span_of(h), span_w = span_of(w);
-  const int64_t positions_h = h.positions, positions_w = w.positions;
-  plan.in_place =
-      x.channels_last() && inside(h, span_h, positions_h, x.h) && inside(w, span_w, positions_w, x.w);
-
-  // Tile: whole rows if they fit, then as many as fit; several tiles for every thread.
-  const int64_t budget = kStripBytes / static_cast<int64_t>(sizeof(T));
-  const auto strip_size = [&](int64_t th, int64_t tw) {
-    const int64_t rows = (th - 1) * h.in_step + span_h.hi - span_h.lo + 1;
-    const int64_t cols = (tw - 1) * w.in_step + span_w.hi - span_w.lo + 1;
-    return rows * cols * plan.in_group;
-  };
-  const int64_t phases = static_cast<int64_t>(h.phases.size() * w.phases.size());
-  const int64_t most = std::max<int64_t>(kSmallTile, kTilePixels / std::max<int64_t>(1, phases));
-  int64_t tw = positions_w;
-  // Halving a tile that is narrower than the taps reach would mostly copy the same pixels again.
-  while (tw > 8 && (tw > most || (strip_size(1, tw) > budget && tw * w.in_step > span_w.hi - span_w.lo))) {
-    tw = ceil_div(tw, 2);
-  }
-  plan.tiles_w = ceil_div(positions_w, tw);
-  plan.tile_w = ceil_div(positions_w, plan.tiles_w);
-  int64_t th = 1;
-  while (th < positions_h && strip_size(th + 1, plan.tile_w) <= budget && (th + 1) * plan.tile_w <= most)
-    ++th;
-  const int64_t threads = threads_for(std::numeric_limits<int64_t>::max());
-  const int64_t others = x.n * groups * plan.tiles_w;
-  while (th > 1 && others * ceil_div(positions_h, th) < 4 * threads &&
-         (th - 1) * plan.tile_w * phases >= kSmallTile) {
-    --th;
-  }
-  const int64_t parts = moments == nullptr ? 1 : moments->cut(y, plan.tile_w * w.out_step, true);
-  plan.tiles_h = ceil_div(positions_h, whole_parts(th, positions_h, parts));
-  plan.tile_h = std::min(positions_h, round_up(ceil_div(positions_h, plan.tiles_h), parts));
-  const int64_t items = others * plan.tiles_h;
-  if (items < 4 * threads) plan.column_chunks = std::min(plan.split.panels, ceil_div(4 * threads, items));
-
-  plan.strip_rows = (plan.tile_h - 1) * h.in_step + span_h.hi - span_h.lo + 1;
-  plan.strip_cols = (plan.tile_w - 1) * w.in_step + span_w.hi - span_w.lo + 1;
-  plan.pixel = plan.in_place ? x.c : plan.in_group;
-  plan.pitch = plan.in_place ? x.w * x.c : plan.strip_cols * plan.in_group;
-  const int64_t panel_width = std::min(plan.split.vectors, kernels.max_vectors) * kernels.lanes;
-  for (const TapPhaseAxis& ph : h.phases) {
-    for (const TapPhaseAxis& pw : w.phases) {
-      Phase phase =
-          make_phase<T>(ph, pw, kernel_h, kernel_w, plan.in_group, panel_width, plan.pitch, plan.pixel, role);
-      phase.packed_offset = plan.packed_group;
-      plan.packed_group += phase.rows * plan.split.vectors * kernels.lanes;
-      plan.phases.push_back(std::move(phase));
-    }
-  }
-  return plan;
-}
 
 template <class T>
 void pack_weights(const TapConvPlan& plan, int64_t groups, const T* weight, int64_t kernel_size,
@@ -191,7 +25,7 @@ void pack_weights(const TapConvPlan& plan, int64_t groups, const T* weight, int6
   parallel_for(groups * phases * plan.split.panels, [&](int64_t item, int) {
     const int64_t panel = item % plan.split.panels, p = item / plan.split.panels % phases;
     const int64_t g = item / plan.split.panels / phases;
-    const Phase& phase = plan.phases[p];
+    const TapPhase& phase = plan.phases[p];
     const int64_t first = plan.split.begin(panel) * kernels.lanes;
     PanelSource<T> source{weight + g * group_size,
                           plan.out_group,
@@ -228,7 +62,7 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     return;
   }
   const GemmKernels<T>& kernels = gemm_kernels<T>();
-  const TapConvPlan plan = make_plan(h, w, groups, x, y, kernel_h, kernel_w, role, epilogue.moments);
+  const TapConvPlan plan = tap_conv_plan(h, w, groups, x, y, kernel_h, kernel_w, role, epilogue.moments);
   const Span span_h = span_of(h), span_w = span_of(w);
   const int64_t items = x.n * groups * plan.tiles_h * plan.tiles_w * plan.column_chunks;
   const int threads = threads_for(items);
@@ -279,19 +113,19 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
       origin = -span_h.lo * plan.pitch - span_w.lo * plan.pixel;
     }
 
-    const auto weights_of = [&](const Phase& phase, int64_t panel) {
+    const auto weights_of = [&](const TapPhase& phase, int64_t panel) {
       return packed + g * plan.packed_group + phase.packed_offset +
              phase.rows * plan.split.begin(panel) * kernels.lanes;
     };
     const int64_t panel0 = plan.split.panels * chunk / plan.column_chunks;
     const int64_t panel1 = plan.split.panels * (chunk + 1) / plan.column_chunks;
     // The weights after these: of the next panel, or of the first one for the next item.
-    const auto next_panel = [&](const Phase& phase, int64_t panel) -> Ahead<T> {
+    const auto next_panel = [&](const TapPhase& phase, int64_t panel) -> Ahead<T> {
       if (plan.packed_group * static_cast<int64_t>(sizeof(T)) < kResidentBytes) return {};
       if (panel + 1 == panel1) panel = panel0 - 1;
       return {weights_of(phase, panel + 1), phase.rows * plan.split.width(panel + 1) * kernels.lanes};
     };
-    for (const Phase& phase : plan.phases) {
+    for (const TapPhase& phase : plan.phases) {
       const int64_t i1 = std::min(i0 + plan.tile_h, phase.h->count),
                     j1 = std::min(j0 + plan.tile_w, phase.w->count);
       if (i0 >= i1 || j0 >= j1) continue;
