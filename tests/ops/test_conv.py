@@ -34,6 +34,11 @@ CUT2D = {
     "groups_of_5_share_vectors_dilated": Conv((1, 35, 20, 33), (35, 5, 3, 3), padding=2, dilation=2, groups=7),
     "groups_widen_from_4_to_8": Conv((2, 16, 12, 40), (32, 4, 1, 5), stride=3, padding=(0, 2), groups=4),
     "groups_of_2_share_vectors": Conv((1, 26, 50, 45), (26, 2, 2, 2), stride=(1, 2), groups=13),
+    "taps_far_apart": Conv((2, 20, 30, 33), (70, 20, 3, 3), padding=12, dilation=12),
+    "taps_far_apart_strided_in_groups": Conv((1, 40, 61, 70), (40, 20, 3, 3), stride=2, padding=24, dilation=24, groups=2),
+    "taps_far_apart_along_rows": Conv((1, 18, 5, 60), (17, 18, 3, 5), padding=(1, 36), dilation=(1, 18)),
+    "padding_that_no_tap_crosses": Conv((1, 18, 9, 12), (17, 18, 3, 3), padding=20, dilation=2),
+    "taps_far_apart_in_many_tiles": Conv((1, 17, 70, 130), (19, 17, 3, 3), padding=40, dilation=40),
     "many_tiles_without_padding": Conv((1, 16, 40, 41), (40, 16, 3, 3)),
     "columns_shared_by_threads": Conv((1, 8, 7, 7), (300, 8, 3, 3), padding=1),
     "weights_exceed_the_cache": Conv((1, 330, 3, 5), (900, 330, 1, 1)),
@@ -45,6 +50,7 @@ CUT2D = {
 CUT1D = {
     "long": Conv((1, 6, 3000), (9, 6, 3), stride=2, padding=1),
     "long_groups_of_8": Conv((2, 64, 2100), (64, 8, 6), stride=2, padding=2, groups=8),
+    "long_taps_far_apart": Conv((2, 18, 900), (33, 18, 3), padding=300, dilation=300),
     "long_depthwise": Conv((1, 24, 700), (24, 1, 31), padding=15, groups=24),
 }
 

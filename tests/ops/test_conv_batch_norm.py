@@ -32,6 +32,7 @@ CASES = {
     "last_tiles_of_three_rows_of_a_small_image": Conv((5, 24, 7, 7), (40, 24, 3, 3), padding=1),
     "rows_longer_than_a_block": Conv((1, 16, 6, 410), (16, 16, 3, 3), padding=1),
     "dilated": Conv((2, 17, 20, 21), (19, 17, 3, 3), padding=2, dilation=2),
+    "taps_far_apart": Conv((2, 20, 30, 33), (40, 20, 3, 3), padding=12, dilation=12),
     "grouped": Conv((2, 64, 19, 17), (64, 32, 3, 3), padding=1, groups=2),
     "groups_of_few_output_channels": Conv((2, 12, 23, 29), (6, 4, 3, 3), padding=1, groups=3),
     "groups_of_8": Conv((2, 72, 23, 29), (72, 8, 3, 3), padding=1, groups=9),

@@ -30,6 +30,7 @@ CUT2D = {
     "many_tiles_grouped": ConvTranspose((2, 12, 20, 21), (12, 5, 3, 3), stride=2, groups=3),
     "groups_of_8_share_vectors": ConvTranspose((2, 40, 20, 21), (40, 8, 4, 4), stride=2, padding=1, groups=5),
     "groups_of_4_share_vectors": ConvTranspose((1, 32, 17, 23), (32, 4, 3, 3), stride=2, padding=1, groups=8),
+    "taps_far_apart": ConvTranspose((2, 20, 30, 33), (20, 70, 3, 3), padding=12, dilation=12),
     "many_rows_depthwise": ConvTranspose((1, 24, 20, 35), (24, 1, 4, 4), stride=2, padding=1, groups=24),
     "many_rows_depthwise_stride_1": ConvTranspose((1, 20, 19, 33), (20, 1, 3, 3), padding=1, groups=20),
     "several_inputs_to_one_output": ConvTranspose((2, 24, 9, 17), (24, 1, 3, 3), stride=2, groups=8),

@@ -148,7 +148,7 @@ def test_weight_gradient_has_the_same_bits_for_any_number_of_threads(case, threa
     assert many == weight_gradient(grad_y, x, weight, case).tobytes()
 
 
-# A dilated kernel: every remainder of the step is an image of its own.
+# A dilated kernel: every remainder of the step is an image of its own, of channels-last copies if need be.
 
 DILATED = {
     "step_divides_the_image": Case((2, 24, 16, 16), (32, 24, 3, 3), (2, 2, 2, 2), dilation=(2, 2)),
@@ -167,8 +167,8 @@ def remainders(case: Case):
 
 
 @dilated
-def test_dilated_forward_is_within_the_documented_bound(case, isa, rng):
-    x, weight, bias = arrays(case, "NHWC", rng)
+def test_dilated_forward_is_within_the_documented_bound(case, isa, layout, rng):
+    x, weight, bias = arrays(case, layout, rng)
     assert kernel_of(case, x, weight) == AUTO
     y = ops.conv2d(x, weight, bias, **case.steps)
     padded = np.pad(x, ((0, 0), (0, 0), case.pads[:2], case.pads[2:]))
@@ -181,8 +181,8 @@ def test_dilated_forward_is_within_the_documented_bound(case, isa, rng):
 
 
 @dilated
-def test_dilated_weight_gradient_is_within_the_documented_bound(case, isa, rng):
-    x, weight, _ = arrays(case, "NHWC", rng)
+def test_dilated_weight_gradient_is_within_the_documented_bound(case, isa, layout, rng):
+    x, weight, _ = arrays(case, layout, rng)
     grad_y = some_grad_y(case, x, weight, rng)
     grad_weight = weight_gradient(grad_y, x, weight, case)
     with neocog.strict():
@@ -199,15 +199,15 @@ def test_dilated_weight_gradient_is_within_the_documented_bound(case, isa, rng):
 
 @pytest.mark.parametrize("activation", [None, "relu", "silu"])
 @dilated
-def test_dilated_results_are_those_of_their_remainders(case, activation, isa, rng):
+def test_dilated_results_are_those_of_their_remainders(case, activation, isa, layout, rng):
     """Forward with a residual, and the input gradient, which is a convolution by the turned kernel."""
-    x, weight, bias = arrays(case, "NHWC", rng)
+    x, weight, bias = arrays(case, layout, rng)
     residual = some_grad_y(case, x, weight, rng)
     y = ops.conv2d(x, weight, bias, residual=residual, activation=activation, **case.steps)
     padded = np.pad(x, ((0, 0), (0, 0), case.pads[:2], case.pads[2:]))
     for part in remainders(case):
-        inner = helpers.lay_out(np.ascontiguousarray(padded[(..., *part)]), "NHWC")
-        beside = helpers.lay_out(np.ascontiguousarray(residual[(..., *part)]), "NHWC")
+        inner = helpers.lay_out(np.ascontiguousarray(padded[(..., *part)]), layout)
+        beside = helpers.lay_out(np.ascontiguousarray(residual[(..., *part)]), layout)
         alone = ops.conv2d(inner, weight, bias, residual=beside, activation=activation, groups=case.groups)
         np.testing.assert_allclose(y[(..., *part)], alone, rtol=1e-5, atol=1e-4)
     grad_x, _, _ = ops.conv2d_backward(residual, x, weight, output_mask=(True, False, False), **case.steps)
@@ -217,20 +217,14 @@ def test_dilated_results_are_those_of_their_remainders(case, activation, isa, rn
 
 @pytest.mark.parametrize("threads", [2, 3], indirect=True)
 @dilated
-def test_dilated_results_have_the_same_bits_for_any_number_of_threads(case, threads, rng):
-    x, weight, bias = arrays(case, "NHWC", rng)
+def test_dilated_results_have_the_same_bits_for_any_number_of_threads(case, threads, layout, rng):
+    x, weight, bias = arrays(case, layout, rng)
     y = ops.conv2d(x, weight, bias, **case.steps)
     grads = ops.conv2d_backward(y, x, weight, **case.steps)
     neocog.set_num_threads(1)
     assert y.tobytes() == ops.conv2d(x, weight, bias, **case.steps).tobytes()
     for many, one in zip(grads, ops.conv2d_backward(y, x, weight, **case.steps), strict=True):
         assert many.tobytes() == one.tobytes()
-
-
-def test_dilated_channels_first_is_summed_directly(rng):
-    case = DILATED["step_divides_the_image"]
-    x, weight, _ = arrays(case, "NCHW", rng)
-    assert kernel_of(case, x, weight) == DIRECT
 
 
 # Stride one the other way round

@@ -17,7 +17,7 @@ namespace neocog {
 template <class T>
 ConvKernel conv_kernel(const ConvGeometry& g, Layout layout, ConvMethod method) {
   if (is_depthwise(g)) return ConvKernel::kDepthwise;
-  if (method != ConvMethod::kDirect && winograd_suits<T>(g, layout, WeightRole::kForward))
+  if (method != ConvMethod::kDirect && winograd_suits<T>(g, WeightRole::kForward))
     return ConvKernel::kWinograd;
   if (few_pixels_suit(g)) return ConvKernel::kFewPixels;
   const int64_t in_group = g.in_channels / g.groups, out_group = g.out_channels / g.groups;

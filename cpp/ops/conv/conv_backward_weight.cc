@@ -6,8 +6,11 @@
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "ops/conv/conv.h"
+#include "ops/conv/conv_axis.h"
+#include "ops/conv/far_taps.h"
 #include "ops/conv/narrow_groups.h"
 #include "ops/conv/strip.h"
+#include "ops/conv/turned.h"
 #include "ops/conv/winograd.h"
 #include "ops/depthwise/depthwise.h"
 #include "ops/gemm/gemm.h"
@@ -97,8 +100,18 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
     narrow_groups_backward_weight(g, x, dy, dw);
     return;
   }
-  if (x.layout == dy.layout && winograd_suits_weight<T>(g, x.layout)) {
+  if (x.layout == dy.layout && winograd_suits_weight<T>(g)) {
     winograd_backward_weight(g, x, dy, dw);
+    return;
+  }
+  if (far_taps_suit(forward_axis(g.h), forward_axis(g.w), x.h, x.w)) {
+    if (x.channels_last() && dy.channels_last()) {
+      far_taps_backward_weight(g, x, dy, dw);
+      return;
+    }
+    gradient_turned(x, dy, [&](const Image<const T>& from, const Image<const T>& with) {
+      far_taps_backward_weight(g, from, with, dw);
+    });
     return;
   }
   const GemmKernels<T>& kernels = gemm_kernels<T>();

@@ -5,10 +5,12 @@
 
 #include "core/parallel.h"
 #include "core/scratch.h"
+#include "ops/conv/far_taps.h"
 #include "ops/conv/narrow_groups.h"
 #include "ops/conv/strip.h"
 #include "ops/conv/tap_conv_plan.h"
 #include "ops/conv/tap_span.h"
+#include "ops/conv/turned.h"
 
 namespace neocog {
 namespace {
@@ -59,6 +61,17 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
   }
   if (plane_conv_suits<T>(h, w, y.c / groups)) {
     plane_conv(h, w, groups, x, weight, kernel_h, kernel_w, role, epilogue, y);
+    return;
+  }
+  if (far_taps_suit(h, w, x.h, x.w)) {
+    const auto run = [&](const Image<const T>& from, const Epilogue<T>& e, const Image<T>& to) {
+      far_taps_conv(h, w, groups, from, weight, kernel_h, kernel_w, role, e, to);
+    };
+    if (x.channels_last() && y.channels_last()) {
+      run(x, epilogue, y);
+    } else {
+      conv_turned(x, epilogue, y, run);
+    }
     return;
   }
   const GemmKernels<T>& kernels = gemm_kernels<T>();

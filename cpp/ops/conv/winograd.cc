@@ -7,6 +7,7 @@
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "ops/conv/tap_span.h"
+#include "ops/conv/turned.h"
 #include "ops/conv/winograd_plan.h"
 #include "ops/conv/winograd_windows.h"
 
@@ -238,6 +239,13 @@ template <class T>
 void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, WeightRole role,
                    const Epilogue<T>& epilogue, Image<T> y) {
   if (y.size() == 0) return;
+  if ((g.h.dilation > 1 || g.w.dilation > 1) && !(x.channels_last() && y.channels_last())) {
+    // Strips hold neighbouring pixels.
+    conv_turned(x, epilogue, y, [&](const Image<const T>& from, const Epilogue<T>& e, const Image<T>& to) {
+      winograd_conv(g, from, weight, role, e, to);
+    });
+    return;
+  }
   // Turned, the tap that met input i + r * dilation - pad meets i - r * dilation + pad.
   const bool forward = role == WeightRole::kForward;
   const int64_t groups = g.groups;

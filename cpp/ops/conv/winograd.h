@@ -17,13 +17,13 @@ void winograd_conv(const ConvGeometry&, Image<const T> x, const T* weight, Weigh
 // Whether it can be done, is allowed (strict.h), and saves more than the transforms cost. Never for float64,
 // which is for those who want every digit.
 template <class T>
-bool winograd_suits(const ConvGeometry&, Layout, WeightRole);
+bool winograd_suits(const ConvGeometry&, WeightRole);
 
 // The weight gradient, as conv_backward_weight gives it, with the same tiles:
 //   |error| <= (tiles + 20) * eps * |G^T| (sum over tiles of (|A| |dy| |A^T|) * (|B^T| |x| |B|)) |G|.
 template <class T>
 void winograd_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw);
 template <class T>
-bool winograd_suits_weight(const ConvGeometry&, Layout);
+bool winograd_suits_weight(const ConvGeometry&);
 
 }  // namespace neocog

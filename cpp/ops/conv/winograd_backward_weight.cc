@@ -6,6 +6,7 @@
 
 #include "core/parallel.h"
 #include "core/scratch.h"
+#include "ops/conv/turned.h"
 #include "ops/conv/winograd.h"
 #include "ops/conv/winograd_weight.h"
 #include "ops/conv/winograd_windows.h"
@@ -88,6 +89,12 @@ WeightPlan make_plan(const ConvGeometry& g) {
 
 template <class T>
 void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw) {
+  if ((g.h.dilation > 1 || g.w.dilation > 1) && !(x.channels_last() && dy.channels_last())) {
+    gradient_turned(x, dy, [&](const Image<const T>& from, const Image<const T>& with) {
+      winograd_backward_weight(g, from, with, dw);
+    });
+    return;
+  }
   if (winograd_parts_suit<T>(g)) {
     winograd_weight_by_parts(g, x, dy, dw);
     return;

@@ -28,12 +28,10 @@ constexpr int64_t kFewChannels = 16, kManyPixels = 100, kSomePixels = 36, kFewKe
 constexpr int64_t kSummedChannels = 24, kSummedPixels = 150;  // and for the weight gradient
 
 template <class T>
-bool possible(const ConvGeometry& g, Layout layout, int64_t channels) {
+bool possible(const ConvGeometry& g, int64_t channels) {
   if (!std::is_same_v<T, float> || strict()) return false;
   for (const WindowAxis& axis : {g.h, g.w}) {
     if (axis.kernel != 3 || axis.stride != 1) return false;
-    if (axis.dilation != 1 && layout != Layout::kChannelsLast)
-      return false;  // strips hold neighbouring pixels
   }
   return std::min(g.in_channels, g.out_channels) / g.groups >= channels;
 }
@@ -92,8 +90,8 @@ WinogradPlan winograd_plan(const Image<const T>& x, const Image<T>& y, int64_t g
 }
 
 template <class T>
-bool winograd_suits(const ConvGeometry& g, Layout layout, WeightRole role) {
-  if (!possible<T>(g, layout, kFewChannels)) return false;
+bool winograd_suits(const ConvGeometry& g, WeightRole role) {
+  if (!possible<T>(g, kFewChannels)) return false;
   const bool forward = role == WeightRole::kForward;
   const int64_t h = forward ? g.h.out() : g.h.in, w = forward ? g.w.out() : g.w.in;
   const int64_t kernels = g.in_channels / g.groups * (g.out_channels / g.groups);
@@ -103,16 +101,16 @@ bool winograd_suits(const ConvGeometry& g, Layout layout, WeightRole role) {
 }
 
 template <class T>
-bool winograd_suits_weight(const ConvGeometry& g, Layout layout) {
-  return possible<T>(g, layout, kSummedChannels) && smaller_side(g, g.h.out(), g.w.out()) >= 3 &&
+bool winograd_suits_weight(const ConvGeometry& g) {
+  return possible<T>(g, kSummedChannels) && smaller_side(g, g.h.out(), g.w.out()) >= 3 &&
          g.batch * g.h.out() * g.w.out() >= kSummedPixels;
 }
 
 #define NEOCOG_INSTANTIATE(T)                                                                    \
   template WinogradPlan winograd_plan<T>(const Image<const T>&, const Image<T>&, int64_t groups, \
                                          const WinogradWindow&);                                 \
-  template bool winograd_suits<T>(const ConvGeometry&, Layout, WeightRole);                      \
-  template bool winograd_suits_weight<T>(const ConvGeometry&, Layout);
+  template bool winograd_suits<T>(const ConvGeometry&, WeightRole);                              \
+  template bool winograd_suits_weight<T>(const ConvGeometry&);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)
 #undef NEOCOG_INSTANTIATE

@@ -10,7 +10,7 @@ void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, const T* we
                             const Epilogue<T>& epilogue, Image<T> y) {
   if (is_depthwise(g)) {
     depthwise_transposed(g, x, weight, epilogue, y);
-  } else if (x.layout == y.layout && winograd_suits<T>(g, x.layout, WeightRole::kTransposed)) {
+  } else if (x.layout == y.layout && winograd_suits<T>(g, WeightRole::kTransposed)) {
     winograd_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
   } else {
     tap_conv(transposed_axis(g.h), transposed_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,
