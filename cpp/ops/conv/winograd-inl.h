@@ -1,4 +1,5 @@
 // Kernel bodies of winograd_kernels.h, compiled once per instruction set; no include guard on purpose.
+#include "core/constant.h"
 #include "core/window.h"
 #include "ops/conv/winograd_kernels.h"
 
@@ -13,8 +14,26 @@ NEOCOG_INLINE Vec<T> constant(double value) {
   return Vec<T>::set1(static_cast<T>(value));
 }
 
-// B^T d for a tile of M outputs. A row holds the coefficients of the product of (x - q) over the other points
-// q, dropped ones included at x = p: G has the factors of all six points.
+// An axis of one tap is not transformed.
+template <class V>
+NEOCOG_INLINE void data_points(const V (&d)[1], V (&v)[1]) {
+  v[0] = d[0];
+}
+template <class V>
+NEOCOG_INLINE void result_points(const V (&m)[1], V (&y)[1]) {
+  y[0] = m[0];
+}
+template <class V>
+NEOCOG_INLINE void gradient_points(const V (&d)[1], V (&v)[1]) {
+  v[0] = d[0];
+}
+template <class V>
+NEOCOG_INLINE void weight_points(const V (&m)[1], V (&w)[1]) {
+  w[0] = m[0];
+}
+
+// B^T d of the inputs under a tile. A row holds the coefficients of the product of (x - q) over the other
+// points q, dropped ones included at x = p: G has the factors of all six points.
 template <class T>
 NEOCOG_INLINE void data_points(const Vec<T> (&d)[6], Vec<T> (&v)[6]) {
   const Vec<T> even_a = fma(constant<T>(-kB2), d[2], d[4]), odd_a = fma(constant<T>(-kB2), d[1], d[3]);
@@ -69,6 +88,12 @@ NEOCOG_INLINE void result_points(const Vec<T> (&m)[4], Vec<T> (&y)[2]) {
   y[1] = fma(constant<T>(kA), m[1] - m[2], m[3]);
 }
 
+template <class T>
+NEOCOG_INLINE void result_points(const Vec<T> (&m)[6], Vec<T> (&y)[2]) {
+  y[0] = m[0] + ((m[1] + m[2]) + (m[3] + m[4]));
+  y[1] = fma(constant<T>(kB), m[3] - m[4], fma(constant<T>(kA), m[1] - m[2], m[5]));
+}
+
 // Eight values in float64, whatever the instruction set: the compiler knows these vectors.
 typedef double Doubles __attribute__((vector_size(64)));
 constexpr int64_t kDoubles = 8;
@@ -96,41 +121,73 @@ NEOCOG_INLINE void store_rounded(const Doubles& values, T* to, int64_t n) {
   }
 }
 
+// What even and odd powers of +-a and +-b are divided by in G: the product of a point's distances to the
+// others.
+constexpr double kOf0 = 1 / (kA2 * kB2), kOfA = 1 / (2 * kA2 * (kA2 - kB2)),
+                 kOfB = 1 / (2 * kB2 * (kB2 - kA2));
+
 // G g: powers of a point over the product of its distances to the others.
-NEOCOG_INLINE void filter_points(const Doubles (&g)[3], Doubles (&u)[6]) {
-  constexpr double kOfA = 1 / (2 * kA2 * (kA2 - kB2)), kOfB = 1 / (2 * kB2 * (kB2 - kA2));
-  const Doubles even_a = kOfA * g[0] + kOfA * kA2 * g[2], odd_a = kOfA * kA * g[1];
-  const Doubles even_b = kOfB * g[0] + kOfB * kB2 * g[2], odd_b = kOfB * kB * g[1];
-  u[0] = g[0] * (1 / (kA2 * kB2));
-  u[1] = even_a + odd_a;
-  u[2] = even_a - odd_a;
-  u[3] = even_b + odd_b;
-  u[4] = even_b - odd_b;
-  u[5] = g[2];
+NEOCOG_INLINE void filter_points(const Doubles (&g)[1], Doubles (&u)[1]) {
+  u[0] = g[0];
+}
+
+template <int R>
+NEOCOG_INLINE void filter_points(const Doubles (&g)[R], Doubles (&u)[6]) {
+  Doubles even_a = g[R - 1], even_b = g[R - 1], odd_a = g[R - 2], odd_b = g[R - 2];
+#pragma GCC unroll 2
+  for (int r = R - 3; r >= 0; r -= 2) {
+    even_a = even_a * kA2 + g[r];
+    even_b = even_b * kB2 + g[r];
+    if (r == 0) continue;
+    odd_a = odd_a * kA2 + g[r - 1];
+    odd_b = odd_b * kB2 + g[r - 1];
+  }
+  u[0] = g[0] * kOf0;
+  u[1] = kOfA * (even_a + kA * odd_a);
+  u[2] = kOfA * (even_a - kA * odd_a);
+  u[3] = kOfB * (even_b + kB * odd_b);
+  u[4] = kOfB * (even_b - kB * odd_b);
+  u[5] = g[R - 1];
+}
+
+// f.template operator()<R, S>() for the taps of a kernel.
+template <class F>
+NEOCOG_INLINE void with_taps(int64_t h, int64_t w, const F& f) {
+  with_constant<1, 3, 5>(h, [&]<int R>() __attribute__((always_inline)) {
+    with_constant<1, 3, 5>(w, [&]<int S>() __attribute__((always_inline)) { f.template operator()<R, S>(); });
+  });
+}
+
+template <class T, int R, int S>
+NEOCOG_INLINE void filter_kernels(const T* g, int64_t count, T* u, int64_t u_stride) {
+  constexpr int H = winograd_points(R), W = winograd_points(S);
+  for (int64_t i = 0; i < count; i += kDoubles) {
+    const int64_t n = min64(kDoubles, count - i);
+    Doubles points[H][S];
+#pragma GCC unroll 5
+    for (int s = 0; s < S; ++s) {
+      Doubles taps[R], column[H];
+#pragma GCC unroll 5
+      for (int r = 0; r < R; ++r) load_doubles(g + (r * S + s) * count + i, n, taps[r]);
+      filter_points(taps, column);
+#pragma GCC unroll 6
+      for (int r = 0; r < H; ++r) points[r][s] = column[r];
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < H; ++r) {
+      Doubles row[W];
+      filter_points(points[r], row);
+#pragma GCC unroll 6
+      for (int s = 0; s < W; ++s) store_rounded(row[s], u + (r * W + s) * u_stride + i, n);
+    }
+  }
 }
 
 template <class T>
-void winograd_filter(const T* g, int64_t g_stride, int64_t count, T* u, int64_t u_stride) {
-  for (int64_t i = 0; i < count; i += kDoubles) {
-    const int64_t n = min64(kDoubles, count - i);
-    Doubles points[6][3];
-#pragma GCC unroll 3
-    for (int s = 0; s < 3; ++s) {
-      Doubles taps[3], column[6];
-#pragma GCC unroll 3
-      for (int r = 0; r < 3; ++r) load_doubles(g + (3 * r + s) * g_stride + i, n, taps[r]);
-      filter_points(taps, column);
-#pragma GCC unroll 6
-      for (int r = 0; r < 6; ++r) points[r][s] = column[r];
-    }
-#pragma GCC unroll 6
-    for (int r = 0; r < 6; ++r) {
-      Doubles row[6];
-      filter_points(points[r], row);
-#pragma GCC unroll 6
-      for (int s = 0; s < 6; ++s) store_rounded(row[s], u + (r * 6 + s) * u_stride + i, n);
-    }
-  }
+void winograd_filter(int64_t taps_h, int64_t taps_w, const T* g, int64_t count, T* u, int64_t u_stride) {
+  with_taps(taps_h, taps_w, [&]<int R, int S>() __attribute__((always_inline)) {
+    filter_kernels<T, R, S>(g, count, u, u_stride);
+  });
 }
 
 // A d: a result's powers of the points.
@@ -146,42 +203,61 @@ NEOCOG_INLINE void gradient_points(const Vec<T> (&d)[4], Vec<T> (&v)[6]) {
   v[5] = d[3];
 }
 
-// G^T m.
 template <class T>
-NEOCOG_INLINE void weight_points(const Vec<T> (&m)[6], Vec<T> (&w)[3]) {
-  constexpr double kOfA = 1 / (2 * kA2 * (kA2 - kB2)), kOfB = 1 / (2 * kB2 * (kB2 - kA2));
+NEOCOG_INLINE void gradient_points(const Vec<T> (&d)[2], Vec<T> (&v)[6]) {
+  v[0] = d[0];
+  v[1] = fma(constant<T>(kA), d[1], d[0]);
+  v[2] = fma(constant<T>(-kA), d[1], d[0]);
+  v[3] = fma(constant<T>(kB), d[1], d[0]);
+  v[4] = fma(constant<T>(-kB), d[1], d[0]);
+  v[5] = d[1];
+}
+
+// G^T m.
+template <class T, int R>
+NEOCOG_INLINE void weight_points(const Vec<T> (&m)[6], Vec<T> (&w)[R]) {
   const Vec<T> even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
-  w[0] = fma(constant<T>(1 / (kA2 * kB2)), m[0], fma(constant<T>(kOfA), even_a, constant<T>(kOfB) * even_b));
-  w[1] = fma(constant<T>(kOfA * kA), odd_a, constant<T>(kOfB * kB) * odd_b);
-  w[2] = fma(constant<T>(kOfA * kA2), even_a, fma(constant<T>(kOfB * kB2), even_b, m[5]));
+  w[0] = fma(constant<T>(kOf0), m[0], fma(constant<T>(kOfA), even_a, constant<T>(kOfB) * even_b));
+  double of_a = kOfA * kA, of_b = kOfB * kB;
+#pragma GCC unroll 4
+  for (int r = 1; r < R; ++r) {
+    const Vec<T> a = r % 2 == 0 ? even_a : odd_a, b = r % 2 == 0 ? even_b : odd_b;
+    w[r] = fma(constant<T>(of_a), a, constant<T>(of_b) * b);
+    of_a *= kA;
+    of_b *= kB;
+  }
+  w[R - 1] = w[R - 1] + m[5];
 }
 
-// Where the k-th point of a tile of M outputs stands among the six.
-template <int M>
+// Where the k-th of N points stands among those of a full tile.
+template <int N>
 constexpr int point_index(int k) {
-  return k <= M ? k : 5;
+  return N == 1 || k < N - 1 ? k : 5;
 }
+// Points of a full tile.
+template <int N>
+constexpr int kFull = N == 1 ? 1 : 6;
 
-// One vector of channels; `load` and `store` know how many lanes exist.
+// One vector of channels of H x W inputs; `load` and `store` know how many lanes exist.
 template <class T, int H, int W, class Load, class Store>
 NEOCOG_INLINE void input_vector(const Load& load, const Store& store) {
   using V = Vec<T>;
-  V points[H + 2][W + 2];
+  V points[H][W];
 #pragma GCC unroll 6
-  for (int s = 0; s < W + 2; ++s) {
-    V d[H + 2], v[H + 2];
+  for (int s = 0; s < W; ++s) {
+    V d[H], v[H];
 #pragma GCC unroll 6
-    for (int r = 0; r < H + 2; ++r) d[r] = load(r * 6 + s);
-    data_points<T>(d, v);
+    for (int r = 0; r < H; ++r) d[r] = load(r * kFull<W> + s);
+    data_points(d, v);
 #pragma GCC unroll 6
-    for (int r = 0; r < H + 2; ++r) points[r][s] = v[r];
+    for (int r = 0; r < H; ++r) points[r][s] = v[r];
   }
 #pragma GCC unroll 6
-  for (int r = 0; r < H + 2; ++r) {
-    V v[W + 2];
-    data_points<T>(points[r], v);
+  for (int r = 0; r < H; ++r) {
+    V v[W];
+    data_points(points[r], v);
 #pragma GCC unroll 6
-    for (int s = 0; s < W + 2; ++s) store(point_index<H>(r) * 6 + point_index<W>(s), v[s]);
+    for (int s = 0; s < W; ++s) store(point_index<H>(r) * kFull<W> + point_index<W>(s), v[s]);
   }
 }
 
@@ -202,17 +278,26 @@ NEOCOG_INLINE void input_tile(const WinogradInput<T>& g) {
   }
 }
 
-template <class T, int H, int W, class Load, class Store>
+template <class T>
+void winograd_input(const WinogradInput<T>& g) {
+  with_constant<1, 4, 5, 6>(g.tile_h + g.taps_h - 1, [&]<int H>() __attribute__((always_inline)) {
+    with_constant<1, 4, 5, 6>(g.tile_w + g.taps_w - 1,
+                              [&]<int W>() __attribute__((always_inline)) { input_tile<T, H, W>(g); });
+  });
+}
+
+// H x W outputs of NH x NW points.
+template <class T, int H, int NH, int W, int NW, class Load, class Store>
 NEOCOG_INLINE void output_vector(const WinogradOutput<T>& g, const Load& load, const Store& store) {
   using V = Vec<T>;
-  V points[H][W + 2];
+  V points[H][NW];
 #pragma GCC unroll 6
-  for (int s = 0; s < W + 2; ++s) {
-    V m[H + 2], y[H];
+  for (int s = 0; s < NW; ++s) {
+    V m[NH], y[H];
 #pragma GCC unroll 6
-    for (int r = 0; r < H + 2; ++r)
-      m[r] = load(g.m + (point_index<H>(r) * 6 + point_index<W>(s)) * g.m_stride);
-    result_points<T>(m, y);
+    for (int r = 0; r < NH; ++r)
+      m[r] = load(g.m + (point_index<NH>(r) * kFull<NW> + point_index<NW>(s)) * g.m_stride);
+    result_points(m, y);
 #pragma GCC unroll 4
     for (int r = 0; r < H; ++r) points[r][s] = y[r];
   }
@@ -222,7 +307,7 @@ NEOCOG_INLINE void output_vector(const WinogradOutput<T>& g, const Load& load, c
   for (int r = 0; r < H; ++r) {
     if (r >= g.rows) break;
     V y[W];
-    result_points<T>(points[r], y);
+    result_points(points[r], y);
     T* to = g.y + r * g.stride_h;
 #pragma GCC unroll 4
     for (int s = 0; s < W; ++s, to += g.stride_w) {
@@ -234,113 +319,118 @@ NEOCOG_INLINE void output_vector(const WinogradOutput<T>& g, const Load& load, c
   }
 }
 
-template <class T, int H, int W>
+template <class T, int H, int NH, int W, int NW>
 NEOCOG_INLINE void output_tile(const WinogradOutput<T>& g) {
   using V = Vec<T>;
   int64_t c = 0;
   for (; c + V::lanes <= g.columns; c += V::lanes) {
-    output_vector<T, H, W>(
+    output_vector<T, H, NH, W, NW>(
         g, [=](const T* p) __attribute__((always_inline)) { return V::load(p + c); },
         [=](T* p, V x) __attribute__((always_inline)) { x.store(p + c); });
   }
   if (c < g.columns) {
     const int64_t n = g.columns - c;
-    output_vector<T, H, W>(
+    output_vector<T, H, NH, W, NW>(
         g, [=](const T* p) __attribute__((always_inline)) { return V::load_n(p + c, n); },
         [=](T* p, V x) __attribute__((always_inline)) { x.store_n(p + c, n); });
   }
 }
 
-template <class T, class Load, class Store>
-NEOCOG_INLINE void gradient_vector(const Load& load, const Store& store) {
-  using V = Vec<T>;
-  V points[6][4];
-#pragma GCC unroll 4
-  for (int s = 0; s < 4; ++s) {
-    V d[4], v[6];
-#pragma GCC unroll 4
-    for (int r = 0; r < 4; ++r) d[r] = load(r * 4 + s);
-    gradient_points<T>(d, v);
-#pragma GCC unroll 6
-    for (int r = 0; r < 6; ++r) points[r][s] = v[r];
-  }
-#pragma GCC unroll 6
-  for (int r = 0; r < 6; ++r) {
-    V v[6];
-    gradient_points<T>(points[r], v);
-#pragma GCC unroll 6
-    for (int s = 0; s < 6; ++s) store(r * 6 + s, v[s]);
-  }
-}
-
-template <class T>
-void winograd_gradient(const T* const* pixel, int64_t channels, T* v, int64_t v_stride) {
-  using V = Vec<T>;
-  int64_t c = 0;
-  for (; c + V::lanes <= channels; c += V::lanes) {
-    gradient_vector<T>([&](int p) __attribute__((always_inline)) { return V::load(pixel[p] + c); },
-                       [&](int p, V x) __attribute__((always_inline)) { x.store(v + p * v_stride + c); });
-  }
-  if (c < channels) {
-    const int64_t n = channels - c;
-    gradient_vector<T>([&](int p) __attribute__((always_inline)) { return V::load_n(pixel[p] + c, n); },
-                       [&](int p, V x)
-                           __attribute__((always_inline)) { x.store_n(v + p * v_stride + c, n); });
-  }
-}
-
-template <class T>
-void winograd_weight(const T* m, int64_t m_stride, int64_t count, T* dw) {
-  using V = Vec<T>;
-  for (int64_t i = 0; i < count; i += V::lanes) {
-    V points[3][6];
-#pragma GCC unroll 6
-    for (int s = 0; s < 6; ++s) {
-      V column[6], w[3];
-#pragma GCC unroll 6
-      for (int r = 0; r < 6; ++r) column[r] = V::load(m + (r * 6 + s) * m_stride + i);
-      weight_points<T>(column, w);
-#pragma GCC unroll 3
-      for (int r = 0; r < 3; ++r) points[r][s] = w[r];
-    }
-#pragma GCC unroll 3
-    for (int r = 0; r < 3; ++r) {
-      V w[3];
-      weight_points<T>(points[r], w);
-#pragma GCC unroll 3
-      for (int s = 0; s < 3; ++s) w[s].store(dw + (r * 3 + s) * count + i);
-    }
-  }
-}
-
-// Calls f.template operator()<H, W>() for the sizes of a tile.
-template <int H, class F>
-NEOCOG_INLINE void with_width(int64_t w, const F& f) {
-  switch (w) {
-    case 2: f.template operator()<H, 2>(); break;
-    case 3: f.template operator()<H, 3>(); break;
-    default: f.template operator()<H, 4>(); break;
-  }
-}
+// f.template operator()<outputs, points>() for a tile along an axis.
 template <class F>
-NEOCOG_INLINE void with_tile(int64_t h, int64_t w, const F& f) {
-  switch (h) {
-    case 2: with_width<2>(w, f); break;
-    case 3: with_width<3>(w, f); break;
-    default: with_width<4>(w, f); break;
-  }
-}
-
-template <class T>
-void winograd_input(const WinogradInput<T>& g) {
-  with_tile(g.tile_h, g.tile_w,
-            [&]<int H, int W>() __attribute__((always_inline)) { input_tile<T, H, W>(g); });
+NEOCOG_INLINE void with_tile(int64_t tile, int64_t taps, const F& f) {
+  with_constant<11, 23, 33, 43, 25>(tile * 10 + taps, [&]<int K>() __attribute__((always_inline)) {
+    f.template operator()<K / 10, K / 10 + K % 10 - 1>();
+  });
 }
 
 template <class T>
 void winograd_output(const WinogradOutput<T>& g) {
-  with_tile(g.tile_h, g.tile_w,
-            [&]<int H, int W>() __attribute__((always_inline)) { output_tile<T, H, W>(g); });
+  with_tile(g.tile_h, g.taps_h, [&]<int H, int NH>() __attribute__((always_inline)) {
+    with_tile(g.tile_w, g.taps_w,
+              [&]<int W, int NW>() __attribute__((always_inline)) { output_tile<T, H, NH, W, NW>(g); });
+  });
+}
+
+// H x W outputs of a full tile.
+template <class T, int H, int W, class Load, class Store>
+NEOCOG_INLINE void gradient_vector(const Load& load, const Store& store) {
+  using V = Vec<T>;
+  constexpr int NH = kFull<H>, NW = kFull<W>;
+  V points[NH][W];
+#pragma GCC unroll 4
+  for (int s = 0; s < W; ++s) {
+    V d[H], v[NH];
+#pragma GCC unroll 4
+    for (int r = 0; r < H; ++r) d[r] = load(r * W + s);
+    gradient_points(d, v);
+#pragma GCC unroll 6
+    for (int r = 0; r < NH; ++r) points[r][s] = v[r];
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < NH; ++r) {
+    V v[NW];
+    gradient_points(points[r], v);
+#pragma GCC unroll 6
+    for (int s = 0; s < NW; ++s) store(r * NW + s, v[s]);
+  }
+}
+
+template <class T, int H, int W>
+NEOCOG_INLINE void gradient_tile(const T* const* pixel, int64_t channels, T* v, int64_t v_stride) {
+  using V = Vec<T>;
+  int64_t c = 0;
+  for (; c + V::lanes <= channels; c += V::lanes) {
+    gradient_vector<T, H, W>([&](int p) __attribute__((always_inline)) { return V::load(pixel[p] + c); },
+                             [&](int p, V x)
+                                 __attribute__((always_inline)) { x.store(v + p * v_stride + c); });
+  }
+  if (c < channels) {
+    const int64_t n = channels - c;
+    gradient_vector<T, H, W>([&](int p) __attribute__((always_inline)) { return V::load_n(pixel[p] + c, n); },
+                             [&](int p, V x)
+                                 __attribute__((always_inline)) { x.store_n(v + p * v_stride + c, n); });
+  }
+}
+
+template <class T>
+void winograd_gradient(int64_t taps_h, int64_t taps_w, const T* const* pixel, int64_t channels, T* v,
+                       int64_t v_stride) {
+  with_taps(taps_h, taps_w, [&]<int R, int S>() __attribute__((always_inline)) {
+    gradient_tile<T, winograd_tile(R), winograd_tile(S)>(pixel, channels, v, v_stride);
+  });
+}
+
+template <class T, int R, int S>
+NEOCOG_INLINE void weight_taps(const T* m, int64_t m_stride, int64_t count, T* dw) {
+  using V = Vec<T>;
+  constexpr int H = winograd_points(R), W = winograd_points(S);
+  for (int64_t i = 0; i < count; i += V::lanes) {
+    V points[R][W];
+#pragma GCC unroll 6
+    for (int s = 0; s < W; ++s) {
+      V column[H], w[R];
+#pragma GCC unroll 6
+      for (int r = 0; r < H; ++r) column[r] = V::load(m + (r * W + s) * m_stride + i);
+      weight_points(column, w);
+#pragma GCC unroll 5
+      for (int r = 0; r < R; ++r) points[r][s] = w[r];
+    }
+#pragma GCC unroll 5
+    for (int r = 0; r < R; ++r) {
+      V w[S];
+      weight_points(points[r], w);
+#pragma GCC unroll 5
+      for (int s = 0; s < S; ++s) w[s].store(dw + (r * S + s) * count + i);
+    }
+  }
+}
+
+template <class T>
+void winograd_weight(int64_t taps_h, int64_t taps_w, const T* m, int64_t m_stride, int64_t count, T* dw) {
+  with_taps(taps_h, taps_w, [&]<int R, int S>() __attribute__((always_inline)) {
+    weight_taps<T, R, S>(m, m_stride, count, dw);
+  });
 }
 
 template <class T>

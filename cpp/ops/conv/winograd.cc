@@ -14,8 +14,7 @@
 namespace neocog {
 namespace {
 
-constexpr int64_t kPoints = kWinogradPoints, kPixels = kWinogradPixels, kTile = kWinogradTile;
-// Kernels transformed at a time: nine taps of so many channels and a panel's columns stay in the cache.
+// Kernels transformed at a time: the taps of so many channels and a panel's columns stay in the cache.
 constexpr int64_t kFilterChannels = 32;
 
 // One thread's memory.
@@ -43,38 +42,42 @@ struct WinogradCall {
   void transform_kernels(int64_t g, int64_t panel, int64_t c0, int64_t c1, T* taps, T* u) const {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     const int64_t count = c1 - c0, vectors = plan.split.width(panel), width = vectors * kernels.lanes;
-    const T* const of_group = weight + g * plan.in_group * plan.out_group * 9;
-    std::array<int64_t, 9 * kFilterChannels> place;
-    PanelSource<T> source{of_group, plan.out_group, plan.in_group * 9, 1, 0, count * 9, place.data(), 0};
+    const int64_t size = plan.h.taps * plan.w.taps;
+    const T* const of_group = weight + g * plan.in_group * plan.out_group * size;
+    std::array<int64_t, kWinogradMostTaps * kFilterChannels> place;
+    PanelSource<T> source{of_group, plan.out_group, plan.in_group * size, 1,
+                          0,        count * size,   place.data(),         0};
     if (role == WeightRole::kForward) {
-      source.data += c0 * 9;
+      source.data += c0 * size;
       for (int64_t c = 0; c < count; ++c) {
-        for (int64_t t = 0; t < 9; ++t) place[c * 9 + t] = t * count + c;
+        for (int64_t t = 0; t < size; ++t) place[c * size + t] = t * count + c;
       }
     } else {
-      source = {of_group + c0 * plan.out_group * 9,
+      source = {of_group + c0 * plan.out_group * size,
                 plan.out_group,
-                9,
+                size,
                 count,
-                plan.out_group * 9,
-                9,
+                plan.out_group * size,
+                size,
                 place.data(),
                 1};
-      for (int64_t t = 0; t < 9; ++t) place[t] = (8 - t) * count;
+      for (int64_t t = 0; t < size; ++t) place[t] = (size - 1 - t) * count;
     }
     kernels.pack_panel(source, plan.split.begin(panel) * kernels.lanes, vectors, taps);
-    winograd_kernels<T>().filter(taps, count * width, count * width, u + c0 * width, plan.point_u(width));
+    winograd_kernels<T>().filter(plan.h.taps, plan.w.taps, taps, count * width, u + c0 * width,
+                                 plan.point_u(width));
   }
 
   // v: tiles of `part`, which lies inside `block`.
   void transform_inputs(int64_t g, const TileBlock& part, const TileBlock& block, const Workspace<T>& space,
                         T* v) const {
-    each_window<kPixels>(
-        x, g * plan.in_group, plan.in_group, window, plan.h.tiles, part, zeros, space.strip,
+    each_window<Under::kInputs>(
+        x, g * plan.in_group, plan.in_group, window, plan.h, plan.w, part, zeros, space.strip,
         [&](const T* const* pixel, int64_t row, int64_t col) {
           const int64_t tile = (row - block.row0) * block.cols() + col - block.col0;
-          winograd_kernels<T>().input({pixel, plan.in_group, plan.h.size(row % plan.h.tiles),
-                                       plan.w.size(col), v + tile * plan.tile_v, plan.point_v});
+          winograd_kernels<T>().input({pixel, plan.in_group, plan.h.taps, plan.w.taps,
+                                       plan.h.size(row % plan.h.tiles), plan.w.size(col),
+                                       v + tile * plan.tile_v, plan.point_v});
         });
   }
 
@@ -83,13 +86,13 @@ struct WinogradCall {
     std::array<int64_t, 4> counts{};
     int64_t tile = 0;
     for (int64_t row = block.row0; row < block.row1; ++row) {
-      const bool high = plan.h.size(row % plan.h.tiles) == kTile;
+      const bool high = plan.h.size(row % plan.h.tiles) == plan.h.tile;
       for (int64_t col = block.col0; col < block.col1; ++col, ++tile) {
-        const bool wide = plan.w.size(col) == kTile;
+        const bool wide = plan.w.size(col) == plan.w.tile;
         for (int kind = 0; kind < 4; ++kind) {
           if (((kind & 1) != 0 && !high) || ((kind & 2) != 0 && !wide)) continue;
           space.row[kind][counts[kind]] = tile * plan.tile_v;
-          space.out[kind][counts[kind]++] = tile * kPoints * width;
+          space.out[kind][counts[kind]++] = tile * plan.points() * width;
         }
       }
     }
@@ -106,10 +109,11 @@ struct WinogradCall {
     const int64_t columns = std::min(width, plan.out_group - first), channel = g * plan.out_group + first;
     const std::array<int64_t, 4> counts = list_tiles(block, width, space);
     const int64_t no_tap = 0;
-    for (int64_t p = 0; p < kPoints; ++p) {
-      const int kind = (winograd_has_point(plan.h.last, p / kPixels) ? 0 : 1) +
-                       (winograd_has_point(plan.w.last, p % kPixels) ? 0 : 2);
-      const Ahead<T> next = p + 1 < kPoints ? Ahead<T>{u + (p + 1) * point_u, plan.in_group * width} : after;
+    for (int64_t p = 0; p < plan.points(); ++p) {
+      const int kind =
+          (plan.h.last_has(p / plan.w.points) ? 0 : 1) + (plan.w.last_has(p % plan.w.points) ? 0 : 2);
+      const Ahead<T> next =
+          p + 1 < plan.points() ? Ahead<T>{u + (p + 1) * point_u, plan.in_group * width} : after;
       kernels.taps_panel({v + p * plan.point_v, space.row[kind], &no_tap, counts[kind], 1, plan.in_group,
                           u + p * point_u, vectors, width, nullptr, space.m + p * width, space.out[kind],
                           false, T(0), T(0), next});
@@ -118,14 +122,16 @@ struct WinogradCall {
         block, plan.h.tiles, [&](int64_t index, int64_t tile_row, int64_t tile_rows, int64_t first_row) {
           // The rectangle of outputs, every step-th row and column of y from (top, left) on.
           const int64_t n = window.image(index);
-          const int64_t top = window.row(index) + tile_row * kTile * window.step_h;
-          const int64_t left = window.col(index) + block.col0 * kTile * window.step_w;
-          const int64_t rows = std::min(ceil_div(y.h - top, window.step_h), tile_rows * kTile);
-          const int64_t cols = std::min(ceil_div(y.w - left, window.step_w), block.cols() * kTile);
+          const int64_t top = window.row(index) + tile_row * plan.h.tile * window.step_h;
+          const int64_t left = window.col(index) + block.col0 * plan.w.tile * window.step_w;
+          const int64_t rows = std::min(ceil_div(y.h - top, window.step_h), tile_rows * plan.h.tile);
+          const int64_t cols = std::min(ceil_div(y.w - left, window.step_w), block.cols() * plan.w.tile);
           if (rows <= 0 || cols <= 0) return;
           WinogradOutput<T> out{nullptr,
                                 width,
                                 columns,
+                                plan.h.taps,
+                                plan.w.taps,
                                 0,
                                 0,
                                 epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
@@ -144,13 +150,13 @@ struct WinogradCall {
           }
           for (int64_t i = 0; i < tile_rows; ++i) {
             out.tile_h = plan.h.size(tile_row + i);
-            out.rows = std::min(kTile, rows - i * kTile);
+            out.rows = std::min(plan.h.tile, rows - i * plan.h.tile);
             for (int64_t j = 0; j < block.cols(); ++j) {
               out.tile_w = plan.w.size(block.col0 + j);
-              out.cols = std::min(kTile, cols - j * kTile);
+              out.cols = std::min(plan.w.tile, cols - j * plan.w.tile);
               if (out.rows <= 0 || out.cols <= 0) continue;
-              out.m = space.m + ((first_row + i) * block.cols() + j) * kPoints * width;
-              out.y = base + i * kTile * out.stride_h + j * kTile * out.stride_w;
+              out.m = space.m + ((first_row + i) * block.cols() + j) * plan.points() * width;
+              out.y = base + i * plan.h.tile * out.stride_h + j * plan.w.tile * out.stride_w;
               winograd_kernels<T>().output(out);
             }
           }
@@ -239,7 +245,7 @@ template <class T>
 void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, WeightRole role,
                    const Epilogue<T>& epilogue, Image<T> y) {
   if (y.size() == 0) return;
-  if ((g.h.dilation > 1 || g.w.dilation > 1) && !(x.channels_last() && y.channels_last())) {
+  if (winograd_step(g.h) * winograd_step(g.w) > 1 && !(x.channels_last() && y.channels_last())) {
     // Strips hold neighbouring pixels.
     conv_turned(x, epilogue, y, [&](const Image<const T>& from, const Epilogue<T>& e, const Image<T>& to) {
       winograd_conv(g, from, weight, role, e, to);
@@ -249,20 +255,20 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
   // Turned, the tap that met input i + r * dilation - pad meets i - r * dilation + pad.
   const bool forward = role == WeightRole::kForward;
   const int64_t groups = g.groups;
-  const WinogradWindow window{forward ? g.h.pad_lo : 2 * g.h.dilation - g.h.pad_lo,
-                              forward ? g.w.pad_lo : 2 * g.w.dilation - g.w.pad_lo, g.h.dilation,
-                              g.w.dilation};
-  const WinogradPlan plan = winograd_plan(x, y, groups, window);
+  const WinogradWindow window{forward ? g.h.pad_lo : winograd_reach(g.h) - g.h.pad_lo,
+                              forward ? g.w.pad_lo : winograd_reach(g.w) - g.w.pad_lo, winograd_step(g.h),
+                              winograd_step(g.w)};
+  const WinogradPlan plan = winograd_plan(g, x, y, window);
   const int threads = threads_for(plan.one_block ? groups * std::max(plan.rows, plan.split.panels)
                                                  : groups * plan.blocks_h * plan.blocks_w * plan.chunks);
   const int64_t shared = plan.one_block ? groups * plan.size_v() : groups * plan.split.panels * plan.size_u();
   const int64_t size_v = plan.one_block ? 0 : plan.size_v(), size_u = plan.one_block ? plan.size_u() : 0;
-  const int64_t taps = 9 * kFilterChannels * plan.panel;
+  const int64_t taps = g.h.kernel * g.w.kernel * kFilterChannels * plan.panel;
   // Channels first: the pixels under the tiles, and the results of a panel, turned.
   const int64_t strip_rows = plan.one_block ? 1 : ceil_div(plan.rows, plan.blocks_h);
-  const int64_t strip =
-      window_strip<kPixels>(x, plan.in_group, strip_rows, ceil_div(plan.w.tiles, plan.blocks_w));
-  const int64_t results = y.channels_last() ? 0 : plan.tiles * kTile * kTile * plan.panel;
+  const int64_t strip = window_strip<Under::kInputs>(x, plan.in_group, plan.h, plan.w, strip_rows,
+                                                     ceil_div(plan.w.tiles, plan.blocks_w));
+  const int64_t results = y.channels_last() ? 0 : plan.tiles * plan.h.tile * plan.w.tile * plan.panel;
 
   Scratch scratch(Scratch::bytes_of<T>(shared) + Scratch::bytes_of<T>(plan.in_group) +
                   threads * (Scratch::bytes_of<T>(size_v) + Scratch::bytes_of<T>(plan.size_m()) +
@@ -285,7 +291,7 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
   }
   // Blocks end with rows of tiles; where they end within rows of pixels, who asked reads y once more.
   if (epilogue.moments != nullptr && window.remainders() == 1 && plan.blocks_w == 1) {
-    epilogue.moments->cut(y, y.w, true, kTile);
+    epilogue.moments->cut(y, y.w, true, plan.h.tile);
   }
   const WinogradCall<T> call{plan, window, groups, x, weight, role, epilogue, y, zeros, Finish<T>(epilogue)};
   if (plan.one_block) {

@@ -14,7 +14,6 @@
 namespace neocog {
 namespace {
 
-constexpr int64_t kPoints = kWinogradPoints, kTile = kWinogradTile;
 // Transformed images of a pass, which the third-level cache should hold; fewer tiles would add up the sums
 // too often.
 constexpr int64_t kPassBytes = 16 << 20, kFewTiles = 128;
@@ -39,6 +38,7 @@ struct WeightPlan {
   int64_t tiles;                      // of a pass
   int64_t point_v, panel_d, point_d;  // distances in the transformed x and dy
   int64_t blocks, panel;              // blocks of channels of a group, widest panel
+  int64_t points() const { return h.points * w.points; }
   int64_t items() const { return groups * split.panels * blocks; }
   WeightItem item(int64_t i) const {
     const int64_t block = i % blocks, at = i / blocks, part = at % split.panels;
@@ -50,7 +50,7 @@ struct WeightPlan {
             c0,
             in_group * (block + 1) / blocks - c0};
   }
-  int64_t size_m() const { return kPoints * std::min(kChannels, in_group) * panel; }
+  int64_t size_m() const { return points() * std::min(kChannels, in_group) * panel; }
 };
 
 template <class T>
@@ -61,8 +61,8 @@ WeightPlan make_plan(const ConvGeometry& g) {
                   out,
                   g.groups,
                   PanelSplit(out, kernels.lanes, kernels.max_vectors),
-                  TileAxis(ceil_div(g.h.out(), g.h.dilation)),
-                  TileAxis(ceil_div(g.w.out(), g.w.dilation)),
+                  TileAxis(ceil_div(g.h.out(), winograd_step(g.h)), g.h.kernel),
+                  TileAxis(ceil_div(g.w.out(), winograd_step(g.w)), g.w.kernel),
                   0,
                   0,
                   0,
@@ -72,16 +72,16 @@ WeightPlan make_plan(const ConvGeometry& g) {
                   0,
                   ceil_div(in, kChannels),
                   kernels.max_vectors * kernels.lanes};
-  plan.rows = g.batch * g.h.dilation * g.w.dilation * plan.h.tiles;
+  plan.rows = g.batch * winograd_step(g.h) * winograd_step(g.w) * plan.h.tiles;
   const int64_t columns = g.groups * plan.split.vectors * kernels.lanes;
-  const int64_t tile_bytes = kPoints * (g.in_channels + columns) * static_cast<int64_t>(sizeof(T));
+  const int64_t tile_bytes = plan.points() * (g.in_channels + columns) * static_cast<int64_t>(sizeof(T));
   const int64_t tiles = std::max(kFewTiles, kPassBytes / tile_bytes);
   plan.passes = ceil_div(plan.rows, std::max<int64_t>(1, tiles / plan.w.tiles));
   plan.pass_rows = ceil_div(plan.rows, plan.passes);
   plan.tiles = plan.pass_rows * plan.w.tiles;
   plan.point_v = plan.tiles * g.in_channels + kWinogradLine;
   plan.point_d = plan.tiles * plan.panel + kWinogradLine;
-  plan.panel_d = kPoints * plan.point_d;
+  plan.panel_d = plan.points() * plan.point_d;
   return plan;
 }
 
@@ -89,7 +89,7 @@ WeightPlan make_plan(const ConvGeometry& g) {
 
 template <class T>
 void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw) {
-  if ((g.h.dilation > 1 || g.w.dilation > 1) && !(x.channels_last() && dy.channels_last())) {
+  if (winograd_step(g.h) * winograd_step(g.w) > 1 && !(x.channels_last() && dy.channels_last())) {
     gradient_turned(x, dy, [&](const Image<const T>& from, const Image<const T>& with) {
       winograd_backward_weight(g, from, with, dw);
     });
@@ -102,24 +102,26 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const WinogradKernels<T>& transforms = winograd_kernels<T>();
   const WeightPlan plan = make_plan<T>(g);
-  const WinogradWindow under{g.h.pad_lo, g.w.pad_lo, g.h.dilation, g.w.dilation};
-  const WinogradWindow outputs{0, 0, g.h.dilation, g.w.dilation};
+  const WinogradWindow under{g.h.pad_lo, g.w.pad_lo, winograd_step(g.h), winograd_step(g.w)};
+  const WinogradWindow outputs{0, 0, under.step_h, under.step_w};
+  const int64_t points = plan.points(), kernel_size = g.h.kernel * g.w.kernel;
   const int64_t panels = g.groups * plan.split.panels, jobs = plan.pass_rows * (1 + panels);
   // Few items are shared out by their points; the sums of a point are the same whoever adds them up.
-  const int64_t chunks = std::clamp<int64_t>(ceil_div(4 * threads_for(kPoints), plan.items()), 1, kPoints);
+  const int64_t chunks = std::clamp<int64_t>(ceil_div(4 * threads_for(points), plan.items()), 1, points);
   const bool kept = plan.passes > 1 || chunks > 1;  // sums outlive a job, else each thread has its own
   const int threads = threads_for(std::max(plan.items() * chunks, jobs));
-  const int64_t taps = 9 * plan.panel * std::min(kChannels, plan.in_group);
-  const int64_t strip = std::max(window_strip<kWinogradPixels>(x, x.c, 1, plan.w.tiles),
-                                 window_strip<kTile>(dy, plan.panel, 1, plan.w.tiles));
+  const int64_t taps = kernel_size * plan.panel * std::min(kChannels, plan.in_group);
+  const int64_t strip =
+      std::max(window_strip<Under::kInputs>(x, x.c, plan.h, plan.w, 1, plan.w.tiles),
+               window_strip<Under::kOutputs>(dy, plan.panel, plan.h, plan.w, 1, plan.w.tiles));
   const int64_t sums = kept ? plan.items() * plan.size_m() : 0, own = kept ? 0 : plan.size_m(),
                 longest = std::max(x.c, plan.panel);
-  Scratch scratch(Scratch::bytes_of<T>(kPoints * plan.point_v) + Scratch::bytes_of<T>(panels * plan.panel_d) +
+  Scratch scratch(Scratch::bytes_of<T>(points * plan.point_v) + Scratch::bytes_of<T>(panels * plan.panel_d) +
                   Scratch::bytes_of<T>(sums) + Scratch::bytes_of<T>(longest) +
                   2 * Scratch::bytes_of<int64_t>(plan.tiles) +
                   threads *
                       (Scratch::bytes_of<T>(own) + Scratch::bytes_of<T>(taps) + Scratch::bytes_of<T>(strip)));
-  T* const v = scratch.take<T>(kPoints * plan.point_v);
+  T* const v = scratch.take<T>(points * plan.point_v);
   T* const d = scratch.take<T>(panels * plan.panel_d);
   T* const m = scratch.take<T>(sums);
   T* const zeros = scratch.take<T>(longest);
@@ -138,9 +140,9 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
   // Channels [begin, end) of an item.
   const auto finish = [&](const WeightItem& item, const T* sum, int64_t begin, int64_t end, T* space) {
     const int64_t first = item.begin * kernels.lanes;
-    finish_weights(sum, item.channels, item.vectors * kernels.lanes, plan.out_group - first, begin, end,
-                   plan.in_group, space,
-                   dw + ((item.group * plan.out_group + first) * plan.in_group + item.c0) * 9);
+    finish_weights(plan.h, plan.w, sum, item.channels, item.vectors * kernels.lanes, plan.out_group - first,
+                   begin, end, plan.in_group, space,
+                   dw + ((item.group * plan.out_group + first) * plan.in_group + item.c0) * kernel_size);
   };
 
   for (int64_t pass = 0; pass < plan.passes; ++pass) {
@@ -151,31 +153,32 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
       const TileBlock block{row, row + 1, 0, plan.w.tiles};
       T* const space = spaces[thread].strip;
       if (panel < 0) {
-        each_window<kWinogradPixels>(
-            x, 0, x.c, under, plan.h.tiles, block, zeros, space,
-            [&](const T* const* pixel, int64_t at, int64_t col) {
-              const int64_t tile = (at - first) * plan.w.tiles + col;
-              transforms.input({pixel, x.c, kTile, kTile, v + tile * x.c, plan.point_v});
-            });
+        each_window<Under::kInputs>(x, 0, x.c, under, plan.h, plan.w, block, zeros, space,
+                                    [&](const T* const* pixel, int64_t at, int64_t col) {
+                                      const int64_t tile = (at - first) * plan.w.tiles + col;
+                                      transforms.input({pixel, x.c, plan.h.taps, plan.w.taps, plan.h.tile,
+                                                        plan.w.tile, v + tile * x.c, plan.point_v});
+                                    });
         return;
       }
       const int64_t group = panel / plan.split.panels, part = panel % plan.split.panels;
       const int64_t begin = plan.split.begin(part) * kernels.lanes,
                     width = plan.split.width(part) * kernels.lanes;
       const int64_t columns = std::min(width, plan.out_group - begin);
-      each_window<kTile>(dy, group * plan.out_group + begin, columns, outputs, plan.h.tiles, block, zeros,
-                         space, [&](const T* const* pixel, int64_t at, int64_t col) {
-                           const int64_t tile = (at - first) * plan.w.tiles + col;
-                           transforms.gradient(pixel, columns, d + panel * plan.panel_d + tile * width,
-                                               plan.point_d);
-                         });
+      each_window<Under::kOutputs>(dy, group * plan.out_group + begin, columns, outputs, plan.h, plan.w,
+                                   block, zeros, space, [&](const T* const* pixel, int64_t at, int64_t col) {
+                                     const int64_t tile = (at - first) * plan.w.tiles + col;
+                                     transforms.gradient(plan.h.taps, plan.w.taps, pixel, columns,
+                                                         d + panel * plan.panel_d + tile * width,
+                                                         plan.point_d);
+                                   });
     });
     parallel_for(plan.items() * chunks, threads, [&](int64_t job, int thread) {
       const int64_t chunk = job % chunks;
       const WeightItem item = plan.item(job / chunks);
       const int64_t width = item.vectors * kernels.lanes, point_m = item.channels * width;
       T* const sum = kept ? m + job / chunks * plan.size_m() : spaces[thread].m;
-      for (int64_t p = kPoints * chunk / chunks; p < kPoints * (chunk + 1) / chunks; ++p) {
+      for (int64_t p = points * chunk / chunks; p < points * (chunk + 1) / chunks; ++p) {
         if (pass == 0) std::memset(sum + p * point_m, 0, sizeof(T) * point_m);
         const T* const from = v + p * plan.point_v + item.group * plan.in_group + item.c0;
         const T* const with = d + item.panel * plan.panel_d + p * plan.point_d;

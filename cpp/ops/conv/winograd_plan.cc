@@ -9,7 +9,7 @@
 namespace neocog {
 namespace {
 
-constexpr int64_t kPoints = kWinogradPoints, kTile = kWinogradTile, kLine = kWinogradLine;
+constexpr int64_t kLine = kWinogradLine;
 // Transformed inputs and sums of a block: a good part of a second-level cache of 2 MB, ...
 constexpr int64_t kBlockBytes = 1 << 20;
 // ... but reading the inputs from further away costs less than reading the weights more often; and more gains
@@ -44,11 +44,12 @@ int64_t smaller_side(const ConvGeometry& g, int64_t h, int64_t w) {
 }  // namespace
 
 template <class T>
-WinogradPlan winograd_plan(const Image<const T>& x, const Image<T>& y, int64_t groups,
+WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const Image<T>& y,
                            const WinogradWindow& window) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
-  const int64_t in = x.c / groups, out = y.c / groups, images = y.n * window.remainders();
-  const TileAxis h(ceil_div(y.h, window.step_h)), w(ceil_div(y.w, window.step_w));
+  const int64_t groups = g.groups, in = x.c / groups, out = y.c / groups;
+  const int64_t images = y.n * window.remainders();
+  const TileAxis h(ceil_div(y.h, window.step_h), g.h.kernel), w(ceil_div(y.w, window.step_w), g.w.kernel);
   const int64_t all = images * h.tiles * w.tiles;
   const bool one = all <= kOneBlockTiles;
   const int64_t vectors = one ? std::min(kernels.max_vectors, kOneBlockVectors) : kernels.max_vectors;
@@ -68,8 +69,9 @@ WinogradPlan winograd_plan(const Image<const T>& x, const Image<T>& y, int64_t g
                     vectors * kernels.lanes};
   plan.rows = images * plan.h.tiles;
   if (!one) {
-    const int64_t bytes = kPoints * (in + plan.panel) * static_cast<int64_t>(sizeof(T));
-    const int64_t most = std::clamp(kBlockBytes / bytes, kFewTiles, kManyTiles);
+    const int64_t bytes = plan.points() * (in + plan.panel) * static_cast<int64_t>(sizeof(T));
+    const int64_t most =
+        std::clamp(kBlockBytes / bytes, kFewTiles, kManyTiles * kWinogradMostPoints / plan.points());
     plan.blocks_w = ceil_div(plan.w.tiles, most);
     const int64_t cols = ceil_div(plan.w.tiles, plan.blocks_w);
     // Two blocks for every thread, if they do not become too small for that.
@@ -85,7 +87,7 @@ WinogradPlan winograd_plan(const Image<const T>& x, const Image<T>& y, int64_t g
   }
   const bool by_point = in < kLongRun;
   plan.point_v = by_point ? round_up(plan.tiles * in, kLine) + kLine : in;
-  plan.tile_v = by_point ? in : kPoints * in;
+  plan.tile_v = by_point ? in : plan.points() * in;
   return plan;
 }
 
@@ -106,10 +108,10 @@ bool winograd_suits_weight(const ConvGeometry& g) {
          g.batch * g.h.out() * g.w.out() >= kSummedPixels;
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                    \
-  template WinogradPlan winograd_plan<T>(const Image<const T>&, const Image<T>&, int64_t groups, \
-                                         const WinogradWindow&);                                 \
-  template bool winograd_suits<T>(const ConvGeometry&, WeightRole);                              \
+#define NEOCOG_INSTANTIATE(T)                                                                         \
+  template WinogradPlan winograd_plan<T>(const ConvGeometry&, const Image<const T>&, const Image<T>&, \
+                                         const WinogradWindow&);                                      \
+  template bool winograd_suits<T>(const ConvGeometry&, WeightRole);                                   \
   template bool winograd_suits_weight<T>(const ConvGeometry&);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

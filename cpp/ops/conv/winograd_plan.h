@@ -5,6 +5,7 @@
 
 #include "core/image.h"
 #include "core/window.h"
+#include "ops/conv/tap_conv.h"
 #include "ops/conv/winograd_kernels.h"
 #include "ops/gemm/gemm.h"
 
@@ -13,15 +14,29 @@ namespace neocog {
 // Keeps the points out of each other's cache sets.
 constexpr int64_t kWinogradLine = 16;
 
-// The tiles along an axis: of 4 outputs, but for the last one.
+// The tiles along an axis: all of them full, but for the last one if there are 3 taps.
 struct TileAxis {
-  int64_t out, tiles, last;
-  explicit TileAxis(int64_t outputs)
-      : out(outputs),
-        tiles(ceil_div(outputs, kWinogradTile)),
-        last(std::max<int64_t>(2, outputs - (tiles - 1) * kWinogradTile)) {}
-  int64_t size(int64_t tile) const { return tile == tiles - 1 ? last : kWinogradTile; }
+  int64_t taps, tile, points;  // outputs and points of a full one
+  int64_t tiles, last;
+  TileAxis(int64_t outputs, int64_t taps_of_kernel)
+      : taps(taps_of_kernel),
+        tile(winograd_tile(taps)),
+        points(winograd_points(taps)),
+        tiles(ceil_div(outputs, tile)),
+        last(taps == 3 ? std::max<int64_t>(2, outputs - (tiles - 1) * tile) : tile) {}
+  int64_t size(int64_t i) const { return i == tiles - 1 ? last : tile; }
+  // Whether the last tile has the point of this index.
+  bool last_has(int64_t point) const { return last == tile || point <= last || point == points - 1; }
 };
+
+inline constexpr int64_t kWinogradMostTaps = 25;
+// Inputs from one tap to the next, and from the first to the last.
+inline int64_t winograd_step(const WindowAxis& axis) {
+  return axis.kernel == 1 ? 1 : axis.dilation;
+}
+inline int64_t winograd_reach(const WindowAxis& axis) {
+  return (axis.kernel - 1) * axis.dilation;
+}
 
 // A rectangle of tiles; rows of tiles are counted through all images.
 struct TileBlock {
@@ -31,7 +46,7 @@ struct TileBlock {
 };
 
 // Where the pixels under an output lie: a dilated kernel meets every step-th row and column, so the outputs
-// of one remainder of that step are an image of their own, with a plain 3x3 kernel.
+// of one remainder of that step are an image of their own, with a plain kernel.
 struct WinogradWindow {
   int64_t pad_h, pad_w, step_h, step_w;
   int64_t remainders() const { return step_h * step_w; }
@@ -54,10 +69,11 @@ struct WinogradPlan {
   int64_t panel;                       // widest panel, in columns
 
   // Sums of products lie by tile, as they are read last; transformed kernels by point.
-  int64_t size_v() const { return std::max(tiles * tile_v, kWinogradPoints * point_v); }
-  int64_t size_m() const { return tiles * kWinogradPoints * panel; }
+  int64_t points() const { return h.points * w.points; }
+  int64_t size_v() const { return std::max(tiles * tile_v, points() * point_v); }
+  int64_t size_m() const { return tiles * points() * panel; }
   int64_t point_u(int64_t width) const { return in_group * width + kWinogradLine; }
-  int64_t size_u() const { return kWinogradPoints * point_u(panel); }
+  int64_t size_u() const { return points() * point_u(panel); }
   TileBlock block(int64_t i, int64_t j) const {
     return {rows * i / blocks_h, rows * (i + 1) / blocks_h, w.tiles * j / blocks_w,
             w.tiles * (j + 1) / blocks_w};
@@ -65,6 +81,7 @@ struct WinogradPlan {
 };
 
 template <class T>
-WinogradPlan winograd_plan(const Image<const T>& x, const Image<T>& y, int64_t groups, const WinogradWindow&);
+WinogradPlan winograd_plan(const ConvGeometry&, const Image<const T>& x, const Image<T>& y,
+                           const WinogradWindow&);
 
 }  // namespace neocog

@@ -10,14 +10,16 @@ namespace neocog {
 
 // The weights dw (o, c, r, s) of channels [begin, end) of x and one panel of dy's, `columns` of which exist,
 // from the sums (point, channels, width) of the channels from c0 on. `to` is dw at (first column, c0);
-// `space` holds 9 weights of every channel and column.
+// `space` holds all weights of every channel and column.
 template <class T>
-void finish_weights(const T* sums, int64_t channels, int64_t width, int64_t columns, int64_t begin,
-                    int64_t end, int64_t in_group, T* space, T* to) {
+void finish_weights(const TileAxis& h, const TileAxis& w, const T* sums, int64_t channels, int64_t width,
+                    int64_t columns, int64_t begin, int64_t end, int64_t in_group, T* space, T* to) {
+  const int64_t taps = h.taps * w.taps;
   for (int64_t c = begin; c < end; ++c) {  // (c, r, s; o)
-    winograd_kernels<T>().weight(sums + c * width, channels * width, width, space + (c - begin) * 9 * width);
+    winograd_kernels<T>().weight(h.taps, w.taps, sums + c * width, channels * width, width,
+                                 space + (c - begin) * taps * width);
   }
-  gemm_kernels<T>().transpose(space, width, to + begin * 9, in_group * 9, (end - begin) * 9,
+  gemm_kernels<T>().transpose(space, width, to + begin * taps, in_group * taps, (end - begin) * taps,
                               std::min(width, columns));
 }
 

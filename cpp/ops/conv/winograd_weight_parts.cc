@@ -10,8 +10,7 @@
 namespace neocog {
 namespace {
 
-constexpr int64_t kPoints = kWinogradPoints, kTile = kWinogradTile;
-constexpr int64_t kSums = 64 * 64;                 // of a point
+constexpr int64_t kSums = kWinogradMostPoints * 64 * 64;
 constexpr int64_t kStripBytes = 512 << 10;         // of transformed images, beside the sums
 constexpr int64_t kManyTiles = 64;                 // of a strip: a longer chain of additions would err more
 constexpr int64_t kParts = 16, kStripsOfPart = 4;  // the sums of the parts have to be added up in the end
@@ -26,10 +25,11 @@ struct PartsPlan {
   int64_t rows, blocks_h, blocks_w, parts;  // rows of tiles in all images, strips, parts of a group
   int64_t tiles;                            // of the largest strip
   int64_t lanes;
+  int64_t points() const { return h.points * w.points; }
   int64_t columns() const { return split.vectors * lanes; }
   int64_t point_v() const { return tiles * in_group + kWinogradLine; }
   int64_t point_d() const { return tiles * columns() + kWinogradLine; }
-  int64_t size_m() const { return kPoints * in_group * columns(); }
+  int64_t size_m() const { return points() * in_group * columns(); }
   TileBlock strip(int64_t i) const {
     const int64_t row = i / blocks_w, column = i % blocks_w;
     return {rows * row / blocks_h, rows * (row + 1) / blocks_h, w.tiles * column / blocks_w,
@@ -44,16 +44,16 @@ PartsPlan make_plan(const ConvGeometry& g) {
   PartsPlan plan{in,
                  out,
                  PanelSplit(out, kernels.lanes, kernels.max_vectors),
-                 TileAxis(ceil_div(g.h.out(), g.h.dilation)),
-                 TileAxis(ceil_div(g.w.out(), g.w.dilation)),
+                 TileAxis(ceil_div(g.h.out(), winograd_step(g.h)), g.h.kernel),
+                 TileAxis(ceil_div(g.w.out(), winograd_step(g.w)), g.w.kernel),
                  0,
                  0,
                  0,
                  0,
                  0,
                  kernels.lanes};
-  plan.rows = g.batch * g.h.dilation * g.w.dilation * plan.h.tiles;
-  const int64_t tile_bytes = kPoints * (in + plan.columns()) * static_cast<int64_t>(sizeof(T));
+  plan.rows = g.batch * winograd_step(g.h) * winograd_step(g.w) * plan.h.tiles;
+  const int64_t tile_bytes = plan.points() * (in + plan.columns()) * static_cast<int64_t>(sizeof(T));
   const int64_t most = std::clamp<int64_t>(kStripBytes / tile_bytes, 1, kManyTiles);
   plan.blocks_w = ceil_div(plan.w.tiles, most);
   const int64_t cols = ceil_div(plan.w.tiles, plan.blocks_w);
@@ -69,7 +69,9 @@ PartsPlan make_plan(const ConvGeometry& g) {
 
 template <class T>
 bool winograd_parts_suit(const ConvGeometry& g) {
-  return g.in_channels / g.groups * round_up(g.out_channels / g.groups, gemm_kernels<T>().lanes) <= kSums;
+  return winograd_points(g.h.kernel) * winograd_points(g.w.kernel) * (g.in_channels / g.groups) *
+             round_up(g.out_channels / g.groups, gemm_kernels<T>().lanes) <=
+         kSums;
 }
 
 template <class T>
@@ -77,17 +79,19 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const WinogradKernels<T>& transforms = winograd_kernels<T>();
   const PartsPlan plan = make_plan<T>(g);
-  const WinogradWindow under{g.h.pad_lo, g.w.pad_lo, g.h.dilation, g.w.dilation};
-  const WinogradWindow outputs{0, 0, g.h.dilation, g.w.dilation};
+  const WinogradWindow under{g.h.pad_lo, g.w.pad_lo, winograd_step(g.h), winograd_step(g.w)};
+  const WinogradWindow outputs{0, 0, under.step_h, under.step_w};
+  const int64_t points = plan.points(), kernel_size = g.h.kernel * g.w.kernel;
   const int64_t strips = plan.blocks_h * plan.blocks_w, items = g.groups * plan.parts;
   const int64_t pieces = ceil_div(plan.in_group, kPiece), jobs = g.groups * plan.split.panels * pieces;
   const int threads = threads_for(std::max(items, jobs));
-  const int64_t size_v = kPoints * plan.point_v(), size_d = kPoints * plan.point_d();
+  const int64_t size_v = points * plan.point_v(), size_d = points * plan.point_d();
   const int64_t longest = std::max(plan.in_group, plan.columns());
   const int64_t rows = ceil_div(plan.rows, plan.blocks_h), cols = ceil_div(plan.w.tiles, plan.blocks_w);
-  const int64_t window = std::max(window_strip<kWinogradPixels>(x, plan.in_group, rows, cols),
-                                  window_strip<kTile>(dy, plan.columns(), rows, cols));
-  const int64_t taps = kPiece * 9 * kernels.max_vectors * kernels.lanes;
+  const int64_t window =
+      std::max(window_strip<Under::kInputs>(x, plan.in_group, plan.h, plan.w, rows, cols),
+               window_strip<Under::kOutputs>(dy, plan.columns(), plan.h, plan.w, rows, cols));
+  const int64_t taps = kPiece * kernel_size * kernels.max_vectors * kernels.lanes;
   Scratch scratch(Scratch::bytes_of<T>(items * plan.size_m()) + Scratch::bytes_of<T>(longest) +
                   Scratch::bytes_of<int64_t>(plan.tiles) +
                   threads * (Scratch::bytes_of<T>(size_v) + Scratch::bytes_of<T>(size_d) +
@@ -118,31 +122,31 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
       const auto tile = [&](int64_t row, int64_t col) {
         return (row - strip.row0) * strip.cols() + col - strip.col0;
       };
-      each_window<kWinogradPixels>(
-          x, group * plan.in_group, plan.in_group, under, plan.h.tiles, strip, zeros, space.window,
+      each_window<Under::kInputs>(
+          x, group * plan.in_group, plan.in_group, under, plan.h, plan.w, strip, zeros, space.window,
           [&](const T* const* pixel, int64_t row, int64_t col) {
-            transforms.input({pixel, plan.in_group, kTile, kTile, space.v + tile(row, col) * plan.in_group,
-                              plan.point_v()});
+            transforms.input({pixel, plan.in_group, plan.h.taps, plan.w.taps, plan.h.tile, plan.w.tile,
+                              space.v + tile(row, col) * plan.in_group, plan.point_v()});
           });
-      each_window<kTile>(dy, group * plan.out_group, plan.out_group, outputs, plan.h.tiles, strip, zeros,
-                         space.window, [&](const T* const* pixel, int64_t row, int64_t col) {
-                           for (int64_t panel = 0; panel < plan.split.panels; ++panel) {
-                             const int64_t first = plan.split.begin(panel) * kernels.lanes;
-                             const int64_t width = plan.split.width(panel) * kernels.lanes;
-                             const T* shifted[kTile * kTile];
-                             for (int64_t t = 0; t < kTile * kTile; ++t) shifted[t] = pixel[t] + first;
-                             transforms.gradient(shifted, std::min(width, plan.out_group - first),
-                                                 space.d + plan.tiles * first + tile(row, col) * width,
-                                                 plan.point_d());
-                           }
-                         });
+      each_window<Under::kOutputs>(
+          dy, group * plan.out_group, plan.out_group, outputs, plan.h, plan.w, strip, zeros, space.window,
+          [&](const T* const* pixel, int64_t row, int64_t col) {
+            for (int64_t panel = 0; panel < plan.split.panels; ++panel) {
+              const int64_t first = plan.split.begin(panel) * kernels.lanes;
+              const int64_t width = plan.split.width(panel) * kernels.lanes;
+              const T* shifted[kWinogradMostPoints];
+              for (int64_t t = 0; t < plan.h.tile * plan.w.tile; ++t) shifted[t] = pixel[t] + first;
+              transforms.gradient(plan.h.taps, plan.w.taps, shifted, std::min(width, plan.out_group - first),
+                                  space.d + plan.tiles * first + tile(row, col) * width, plan.point_d());
+            }
+          });
       for (int64_t panel = 0; panel < plan.split.panels; ++panel) {
         const int64_t first = plan.split.begin(panel) * kernels.lanes, vectors = plan.split.width(panel);
         const int64_t point_m = plan.in_group * vectors * kernels.lanes;
-        for (int64_t p = 0; p < kPoints; ++p) {
+        for (int64_t p = 0; p < points; ++p) {
           kernels.outer_panel({space.v + p * plan.point_v(), row_of_tile, strip.tiles(), plan.in_group,
                                space.d + plan.tiles * first + p * plan.point_d(), vectors,
-                               sums + kPoints * plan.in_group * first + p * point_m});
+                               sums + points * plan.in_group * first + p * point_m});
         }
       }
     }
@@ -154,16 +158,16 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
     const int64_t c0 = piece * kPiece, c1 = std::min(plan.in_group, c0 + kPiece);
     const int64_t first = plan.split.begin(panel) * kernels.lanes,
                   width = plan.split.width(panel) * kernels.lanes;
-    T* const sums = m + group * plan.parts * plan.size_m() + kPoints * plan.in_group * first;
-    for (int64_t p = 0; p < kPoints; ++p) {
+    T* const sums = m + group * plan.parts * plan.size_m() + points * plan.in_group * first;
+    for (int64_t p = 0; p < points; ++p) {
       T* const sum = sums + (p * plan.in_group + c0) * width;
       for (int64_t part = 1; part < plan.parts; ++part) {
         const T* const other = sum + part * plan.size_m();
         for (int64_t i = 0; i < (c1 - c0) * width; ++i) sum[i] += other[i];
       }
     }
-    finish_weights(sums, plan.in_group, width, plan.out_group - first, c0, c1, plan.in_group,
-                   spaces[thread].taps, dw + (group * plan.out_group + first) * plan.in_group * 9);
+    finish_weights(plan.h, plan.w, sums, plan.in_group, width, plan.out_group - first, c0, c1, plan.in_group,
+                   spaces[thread].taps, dw + (group * plan.out_group + first) * plan.in_group * kernel_size);
   });
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "core/constant.h"
 #include "ops/conv/strip.h"
 #include "ops/conv/winograd_plan.h"
 
@@ -19,47 +20,59 @@ void each_image(const TileBlock& block, int64_t tiles_h, F&& f) {
   }
 }
 
-// Elements of workspace that each_window needs for a block of `rows` rows and `cols` columns of tiles.
-template <int64_t Size, class T>
-int64_t window_strip(const Image<const T>& x, int64_t channels, int64_t rows, int64_t cols) {
-  return x.channels_last() ? 0 : rows * Size * (cols * kWinogradTile + Size - kWinogradTile) * channels;
+// What a window of a tile is: the inputs under it, or the outputs themselves.
+enum class Under { kInputs, kOutputs };
+template <Under under>
+int64_t window_size(const TileAxis& axis) {
+  return under == Under::kInputs ? axis.points : axis.tile;
 }
 
-// f(pixel, row, column) for every tile of a block: where the channels of the Size x Size pixels begin, which
-// are those of outputs (row, column) * 4 and on; `zeros` stands for pixels outside. Rows are counted through
-// all images. Channels first takes neighbouring pixels only.
-template <int64_t Size, class T, class F>
-void each_window(const Image<const T>& x, int64_t channel, int64_t channels, const WinogradWindow& window,
-                 int64_t tiles_h, const TileBlock& block, const T* zeros, T* strip, F&& f) {
-  const T* pixel[Size * Size];
-  each_image(block, tiles_h, [&](int64_t index, int64_t row, int64_t rows, int64_t first) {
+// The pixels under `tiles` tiles next to each other.
+template <Under under>
+int64_t window_pixels(const TileAxis& axis, int64_t tiles) {
+  return (tiles - 1) * axis.tile + window_size<under>(axis);
+}
+
+// Elements of workspace that each_window needs for a block of `rows` rows and `cols` columns of tiles.
+template <Under under, class T>
+int64_t window_strip(const Image<const T>& x, int64_t channels, const TileAxis& h, const TileAxis& w,
+                     int64_t rows, int64_t cols) {
+  return x.channels_last() ? 0 : window_pixels<under>(h, rows) * window_pixels<under>(w, cols) * channels;
+}
+
+// each_window for windows of H x W pixels.
+template <int H, int W, Under under, class T, class F>
+void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, const WinogradWindow& window,
+                    const TileAxis& h, const TileAxis& w, const TileBlock& block, const T* zeros, T* strip,
+                    const F& f) {
+  const T* pixel[H * W];
+  each_image(block, h.tiles, [&](int64_t index, int64_t row, int64_t rows, int64_t first) {
     const int64_t n = window.image(index);
-    const int64_t top = row * kWinogradTile * window.step_h + window.row(index) - window.pad_h;
-    const int64_t left = block.col0 * kWinogradTile * window.step_w + window.col(index) - window.pad_w;
-    const StripWindow under{top, rows * kWinogradTile + Size - kWinogradTile, left,
-                            block.cols() * kWinogradTile + Size - kWinogradTile};
-    if (!x.channels_last()) load_strip(x, n, channel, channels, under, strip);
+    const int64_t top = row * h.tile * window.step_h + window.row(index) - window.pad_h;
+    const int64_t left = block.col0 * w.tile * window.step_w + window.col(index) - window.pad_w;
+    const StripWindow within{top, window_pixels<under>(h, rows), left, window_pixels<under>(w, block.cols())};
+    if (!x.channels_last()) load_strip(x, n, channel, channels, within, strip);
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < block.cols(); ++j) {
         const T** to = pixel;
         if (!x.channels_last()) {
-          for (int64_t r = 0; r < Size; ++r) {
-            const T* from = strip + ((i * kWinogradTile + r) * under.cols + j * kWinogradTile) * channels;
-            for (int64_t s = 0; s < Size; ++s) *to++ = from + s * channels;
+          for (int64_t r = 0; r < H; ++r) {
+            const T* from = strip + ((i * h.tile + r) * within.cols + j * w.tile) * channels;
+            for (int64_t s = 0; s < W; ++s) *to++ = from + s * channels;
           }
         } else {
-          const int64_t w0 = left + j * kWinogradTile * window.step_w, step = window.step_w;
-          const bool inside = w0 >= 0 && w0 + (Size - 1) * step < x.w;
-          for (int64_t r = 0; r < Size; ++r) {
-            const int64_t h = top + (i * kWinogradTile + r) * window.step_h;
-            const bool exists = h >= 0 && h < x.h;
+          const int64_t w0 = left + j * w.tile * window.step_w, step = window.step_w;
+          const bool inside = w0 >= 0 && w0 + (W - 1) * step < x.w;
+          for (int64_t r = 0; r < H; ++r) {
+            const int64_t at = top + (i * h.tile + r) * window.step_h;
+            const bool exists = at >= 0 && at < x.h;
             if (exists && inside) {
-              const T* from = x.at(n, channel, h, w0);
-              for (int64_t s = 0; s < Size; ++s) *to++ = from + s * step * x.c;
+              const T* from = x.at(n, channel, at, w0);
+              for (int64_t s = 0; s < W; ++s) *to++ = from + s * step * x.c;
             } else {
-              for (int64_t s = 0; s < Size; ++s) {
-                const int64_t w = w0 + s * step;
-                *to++ = exists && w >= 0 && w < x.w ? x.at(n, channel, h, w) : zeros;
+              for (int64_t s = 0; s < W; ++s) {
+                const int64_t col = w0 + s * step;
+                *to++ = exists && col >= 0 && col < x.w ? x.at(n, channel, at, col) : zeros;
               }
             }
           }
@@ -67,6 +80,22 @@ void each_window(const Image<const T>& x, int64_t channel, int64_t channels, con
         f(pixel, block.row0 + first + i, block.col0 + j);
       }
     }
+  });
+}
+
+// f(pixel, row, column) for every tile of a block: where the channels of the pixels of its window begin;
+// `zeros` stands for pixels outside. Rows are counted through all images. Channels first takes neighbouring
+// pixels only.
+template <Under under, class T, class F>
+void each_window(const Image<const T>& x, int64_t channel, int64_t channels, const WinogradWindow& window,
+                 const TileAxis& h, const TileAxis& w, const TileBlock& block, const T* zeros, T* strip,
+                 const F& f) {
+  const auto run = [&]<int H, int W>() {
+    each_window_of<H, W, under>(x, channel, channels, window, h, w, block, zeros, strip, f);
+  };
+  with_constant<1, 2, 4, kWinogradPixels>(window_size<under>(h), [&]<int H>() {
+    with_constant<1, 2, 4, kWinogradPixels>(window_size<under>(w),
+                                            [&]<int W>() { run.template operator()<H, W>(); });
   });
 }
 
