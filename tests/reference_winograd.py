@@ -1,7 +1,8 @@
 """What Winograd's convolution does in exact arithmetic, and on absolute values: the magnitude of its error bound.
 
 The matrices follow from the points by Toom and Cook's construction, and not from the code that they check. They are
-those of a tile of m outputs, m = 2, 3 or 4, which takes the first m + 1 finite points and infinity.
+those of a tile of m outputs of a kernel of some taps along an axis, which takes the first m + taps - 2 finite points
+and infinity; a full tile takes them all. One tap is not transformed.
 """
 
 from __future__ import annotations
@@ -12,27 +13,36 @@ Array = np.ndarray
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 
 
-def matrices(m: int) -> tuple[Array, Array, Array]:
-    """A^T (m, m + 2), G (m + 2, 3) and B^T (m + 2, m + 2) with A^T [(G g) * (B^T d)] the correlation of d with g.
+def full_tile(taps: int) -> int:
+    return 1 if taps == 1 else len(POINTS) + 2 - taps
+
+
+def matrices(m: int, taps: int = 3) -> tuple[Array, Array, Array]:
+    """A^T (m, n), G (n, taps) and B^T (n, n), n = m + taps - 1, with A^T [(G g) * (B^T d)] the correlation of d with g.
 
     G is the same for all m: the points that a smaller tile leaves out move their factors to B.
     """
-    used, dropped = POINTS[: m + 1], POINTS[m + 1 :]
-    a, g, b = np.zeros((m, m + 2)), np.zeros((m + 2, 3)), np.zeros((m + 2, m + 2))
+    n = m + taps - 1
+    if n == 1:
+        return np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1))
+    used, dropped = POINTS[: n - 1], POINTS[n - 1 :]
+    a, g, b = np.zeros((m, n)), np.zeros((n, taps)), np.zeros((n, n))
     for i, p in enumerate(used):
         a[:, i] = p ** np.arange(m)
-        g[i] = p ** np.arange(3) / np.prod([p - q for q in POINTS if q != p])
+        g[i] = p ** np.arange(taps) / np.prod([p - q for q in POINTS if q != p])
         others = np.polynomial.polynomial.polyfromroots([q for q in used if q != p])
-        b[i, : m + 1] = others * np.prod([p - q for q in dropped])
-    a[m - 1, -1] = g[-1, 2] = 1
+        b[i, : n - 1] = others * np.prod([p - q for q in dropped])
+    a[m - 1, -1] = g[-1, taps - 1] = 1
     b[-1] = np.polynomial.polynomial.polyfromroots(used)
     return a, g, b
 
 
-def tiles(outputs: int) -> list[tuple[int, int]]:
-    """(first output, m) of the tiles along an axis: of 4, but for the last one."""
-    count = -(-outputs // 4)
-    return [(4 * i, 4 if i < count - 1 else max(2, outputs - 4 * i)) for i in range(count)]
+def tiles(outputs: int, taps: int) -> list[tuple[int, int]]:
+    """(first output, m) of the tiles along an axis: full, but for the last one of three taps."""
+    full = full_tile(taps)
+    count = -(-outputs // full)
+    last = max(2, outputs - full * (count - 1)) if taps == 3 else full
+    return [(full * i, full if i < count - 1 else last) for i in range(count)]
 
 
 def _padded(x: Array, pads: tuple[int, int, int, int], p: int, q: int) -> Array:
@@ -48,38 +58,42 @@ def magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: 
     """|A^T| (sum over c of |G w G^T| * (|B^T| |x| |B|)) |A| per output; pads are top, bottom, left, right."""
     x, weight = abs(np.asarray(x, np.float64)), np.asarray(weight, np.float64)
     n, _, height, width = x.shape
-    p, q = height + pads[0] + pads[1] - 2, width + pads[2] + pads[3] - 2
+    taps_h, taps_w = weight.shape[2:]
+    p, q = height + pads[0] + pads[1] - taps_h + 1, width + pads[2] + pads[3] - taps_w + 1
     padded = _padded(x, pads, p, q)
     y = np.zeros((n, len(weight), p, q))
     grouped = weight.reshape(groups, -1, *weight.shape[1:])
     kernels = {}  # |G w G^T| as (points, groups, O / groups, C / groups)
-    for i, mh in tiles(p):
-        ah, gh, bh = matrices(mh)
-        for j, mw in tiles(q):
-            aw, gw, bw = matrices(mw)
+    for i, mh in tiles(p, taps_h):
+        ah, gh, bh = matrices(mh, taps_h)
+        for j, mw in tiles(q, taps_w):
+            aw, gw, bw = matrices(mw, taps_w)
             if (mh, mw) not in kernels:
                 u = abs(gh @ grouped @ gw.T)
                 kernels[mh, mw] = u.reshape(*u.shape[:3], -1).transpose(3, 0, 1, 2)
-            d = padded[:, :, i : i + mh + 2, j : j + mw + 2]
-            v = (abs(bh) @ d @ abs(bw).T).reshape(n, groups, -1, (mh + 2) * (mw + 2))
+            d = padded[:, :, i : i + len(bh), j : j + len(bw)]
+            v = (abs(bh) @ d @ abs(bw).T).reshape(n, groups, -1, len(bh) * len(bw))
             m = kernels[mh, mw] @ v.transpose(3, 1, 2, 0)  # (points, groups, O / groups, N)
-            m = m.reshape(-1, len(weight), n).transpose(2, 1, 0).reshape(n, len(weight), mh + 2, mw + 2)
+            m = m.reshape(-1, len(weight), n).transpose(2, 1, 0).reshape(n, len(weight), len(bh), len(bw))
             y[:, :, i : i + mh, j : j + mw] = (abs(ah) @ m @ abs(aw).T)[:, :, : p - i, : q - j]
     return y
 
 
-def weight_magnitude(x: Array, grad_y: Array, pads: tuple[int, int, int, int], groups: int = 1) -> Array:
+def weight_magnitude(
+    x: Array, grad_y: Array, pads: tuple[int, int, int, int], groups: int = 1, taps: tuple[int, int] = (3, 3)
+) -> Array:
     """|G^T| (sum over tiles of (|A| |dy| |A^T|) * (|B^T| |x| |B|)) |G| per entry of the weight gradient."""
     n, out, p, q = grad_y.shape
-    a, g, b = (abs(matrix) for matrix in matrices(4))
+    (ah, gh, bh), (aw, gw, bw) = ((abs(matrix) for matrix in matrices(full_tile(count), count)) for count in taps)
+    high, wide, points = full_tile(taps[0]), full_tile(taps[1]), len(bh) * len(bw)
     padded = _padded(abs(np.asarray(x, np.float64)), pads, p, q)
     dy = np.zeros((n, out, p + 4, q + 4))
     dy[:, :, :p, :q] = abs(grad_y)
-    m = np.zeros((36, groups, out // groups, x.shape[1] // groups))
-    for i in range(0, p, 4):
-        for j in range(0, q, 4):
-            v = (b @ padded[:, :, i : i + 6, j : j + 6] @ b.T).reshape(n, groups, -1, 36)
-            d = (a.T @ dy[:, :, i : i + 4, j : j + 4] @ a).reshape(n, groups, -1, 36)
+    m = np.zeros((points, groups, out // groups, x.shape[1] // groups))
+    for i in range(0, p, high):
+        for j in range(0, q, wide):
+            v = (bh @ padded[:, :, i : i + len(bh), j : j + len(bw)] @ bw.T).reshape(n, groups, -1, points)
+            d = (ah.T @ dy[:, :, i : i + high, j : j + wide] @ aw).reshape(n, groups, -1, points)
             m += d.transpose(3, 1, 2, 0) @ v.transpose(3, 1, 0, 2)
-    m = m.transpose(1, 2, 3, 0).reshape(out, x.shape[1] // groups, 6, 6)
-    return g.T @ m @ g
+    m = m.transpose(1, 2, 3, 0).reshape(out, x.shape[1] // groups, len(bh), len(bw))
+    return gh.T @ m @ gw

@@ -1,5 +1,6 @@
 // Arrays in, arrays out; no arithmetic and no choices.
 #include "ops/conv/conv.h"
+#include "ops/conv/winograd_kernels.h"
 
 #include "bindings/conv_arguments.h"
 #include "ops/conv/conv_batch_norm.h"
@@ -57,16 +58,26 @@ py::tuple conv_batch_norm_training(const ArrayRef& x, const ArrayRef& weight, co
   });
 }
 
+// F(outputs of a tile, taps), with both axes where both have taps.
+std::string winograd_name(int64_t taps_h, int64_t taps_w) {
+  const auto sizes = [](int64_t h, int64_t w, bool two) {
+    return two ? std::to_string(h) + "x" + std::to_string(w) : std::to_string(h * w);
+  };
+  const bool two = taps_h > 1 && taps_w > 1;
+  return "Winograd F(" + sizes(winograd_tile(taps_h), winograd_tile(taps_w), two) + ", " +
+         sizes(taps_h, taps_w, two) + ")";
+}
+
 // The method that conv_forward takes for images of this shape (N, C, H, W), for people to read.
 std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& weight, const Pair& stride,
                         const Padding& padding, const Pair& dilation, int64_t groups, bool channels_last) {
   return with_dtype(weight, [&](auto zero) -> std::string {
+    const ConvGeometry g = geometry(image[0], image[1], image[2], image[3], weight_sizes(weight),
+                                    {stride, dilation, padding, groups});
     switch (neocog::conv_kernel<decltype(zero)>(
-        geometry(image[0], image[1], image[2], image[3], weight_sizes(weight),
-                 {stride, dilation, padding, groups}),
-        channels_last ? Layout::kChannelsLast : Layout::kChannelsFirst)) {
+        g, channels_last ? Layout::kChannelsLast : Layout::kChannelsFirst)) {
       case ConvKernel::kDepthwise: return "depthwise";
-      case ConvKernel::kWinograd: return "Winograd F(4x4, 3x3)";
+      case ConvKernel::kWinograd: return winograd_name(g.h.kernel, g.w.kernel);
       case ConvKernel::kFewPixels: return "direct, few pixels";
       case ConvKernel::kPixelVectors: return "direct, vectors of pixels";
       case ConvKernel::kNarrowGroups: return "direct, several groups to a vector";

@@ -40,6 +40,9 @@ const Case kCases[] = {
     {"depthwise", {2, 35, 35, 35, axis(37, 3, 1, 1), axis(21, 3, 1, 1)}},
     {"depthwise, strided, multiplied", {2, 9, 18, 9, axis(28, 3, 2, 1), axis(29, 3, 2, 1)}},
     {"depthwise, a long row", {1, 16, 16, 16, axis(1, 1), axis(1003, 5, 1, 2)}},
+    {"one dimension", {2, 50, 52, 1, axis(1, 1), axis(901, 3, 1, 1)}},
+    {"one dimension, dilated", {2, 50, 52, 1, axis(1, 1), {901, 3, 1, 4, 4, 4}}},
+    {"five by five", {1, 33, 40, 1, axis(19, 5, 1, 2), axis(20, 5, 1, 2)}},
     {"one channel of one image", {1, 3, 1, 1, axis(9, 3), axis(11, 3)}},
 };
 

@@ -148,6 +148,38 @@ void ops_give_the_same_bits(Layout layout) {
           [&](float* dw) { conv_backward_weight<float>(g, image, image, dw); });
     }
   }
+  // One dimension in blocks, dilated ones with and without all remainders in a block; groups that share
+  // vectors; taps that miss the image.
+  struct Other {
+    const char* what;
+    int64_t groups, size_h, size_w, kernel_h, dilation;
+  };
+  for (const Other& other :
+       {Other{"1x3", 1, 1, 900, 1, 1}, Other{"1x3, dilation 5", 1, 1, 900, 1, 5},
+        Other{"1x3, dilation 600", 1, 1, 1300, 1, 600}, Other{"3x3, groups of 8", 6, 24, 26, 3, 1},
+        Other{"3x3, dilation 16", 1, 24, 26, 3, 16}}) {
+    const WindowAxis vertical{other.size_h,
+                              other.kernel_h,
+                              1,
+                              other.dilation,
+                              other.dilation * (other.kernel_h / 2),
+                              other.dilation * (other.kernel_h / 2)};
+    const WindowAxis across{other.size_w, 3, 1, other.dilation, other.dilation, other.dilation};
+    const int64_t channels = 48, values = n * channels * other.size_h * other.size_w;
+    const int64_t weights = channels * (channels / other.groups) * other.kernel_h * 3;
+    const ConvGeometry g{n, channels, channels, other.groups, vertical, across};
+    const std::vector<float> from = random_values(values, 5), kernels = random_values(weights, 6);
+    const Image<const float> image{from.data(), n, channels, other.size_h, other.size_w, layout};
+    std::printf("%s\n", other.what);
+    same_bits_for_any_number_of_threads("conv_forward", values, [&](float* y) {
+      conv_forward<float>(g, image, kernels.data(), {}, {y, n, channels, other.size_h, other.size_w, layout});
+    });
+    same_bits_for_any_number_of_threads("conv_backward_x", values, [&](float* dx) {
+      conv_backward_x<float>(g, image, kernels.data(), {dx, n, channels, other.size_h, other.size_w, layout});
+    });
+    same_bits_for_any_number_of_threads("conv_backward_weight", weights,
+                                        [&](float* dw) { conv_backward_weight<float>(g, image, image, dw); });
+  }
   same_bits_for_any_number_of_threads("conv_backward_bias", o,
                                       [&](float* db) { conv_backward_bias<float>(grad, db); });
 

@@ -35,7 +35,7 @@ CUT2D = {
     "groups_widen_from_4_to_8": Conv((2, 16, 12, 40), (32, 4, 1, 5), stride=3, padding=(0, 2), groups=4),
     "groups_of_2_share_vectors": Conv((1, 26, 50, 45), (26, 2, 2, 2), stride=(1, 2), groups=13),
     "taps_far_apart": Conv((2, 20, 30, 33), (70, 20, 3, 3), padding=12, dilation=12),
-    "taps_far_apart_strided_in_groups": Conv((1, 40, 61, 70), (40, 20, 3, 3), stride=2, padding=24, dilation=24, groups=2),
+    "taps_far_apart_in_groups": Conv((1, 40, 61, 70), (40, 20, 3, 3), stride=2, padding=24, dilation=24, groups=2),
     "taps_far_apart_along_rows": Conv((1, 18, 5, 60), (17, 18, 3, 5), padding=(1, 36), dilation=(1, 18)),
     "padding_that_no_tap_crosses": Conv((1, 18, 9, 12), (17, 18, 3, 3), padding=20, dilation=2),
     "taps_far_apart_in_many_tiles": Conv((1, 17, 70, 130), (19, 17, 3, 3), padding=40, dilation=40),

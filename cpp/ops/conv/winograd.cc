@@ -120,13 +120,12 @@ struct WinogradCall {
     }
     each_image(
         block, plan.h.tiles, [&](int64_t index, int64_t tile_row, int64_t tile_rows, int64_t first_row) {
-          // The rectangle of outputs, every step-th row and column of y from (top, left) on.
-          const int64_t n = window.image(index);
+          // Outputs: every step-th row and column of y from (top, left) on.
+          const int64_t n = window.image(index), shift = window.col(index);
           const int64_t top = window.row(index) + tile_row * plan.h.tile * window.step_h;
-          const int64_t left = window.col(index) + block.col0 * plan.w.tile * window.step_w;
+          const int64_t begin = block.col0 * plan.w.tile * window.step_w, left = begin + shift;
           const int64_t rows = std::min(ceil_div(y.h - top, window.step_h), tile_rows * plan.h.tile);
           const int64_t cols = std::min(ceil_div(y.w - left, window.step_w), block.cols() * plan.w.tile);
-          if (rows <= 0 || cols <= 0) return;
           WinogradOutput<T> out{nullptr,
                                 width,
                                 columns,
@@ -143,9 +142,13 @@ struct WinogradCall {
                                 window.step_w * y.stride_w(),
                                 0,
                                 0};
-          T* base = y.channels_last() ? y.at(n, channel, top, left) : space.results;
-          if (!y.channels_last()) {
-            out.stride_w = width;
+          T* base = nullptr;
+          if (y.channels_last()) {
+            base = y.at(n, channel, top, left);
+          } else {
+            const int64_t apart = window.beside_step();
+            base = space.results + (apart > 1 ? shift * width : 0);
+            out.stride_w = apart * width;
             out.stride_h = cols * width;
           }
           for (int64_t i = 0; i < tile_rows; ++i) {
@@ -157,31 +160,46 @@ struct WinogradCall {
               if (out.rows <= 0 || out.cols <= 0) continue;
               out.m = space.m + ((first_row + i) * block.cols() + j) * plan.points() * width;
               out.y = base + i * plan.h.tile * out.stride_h + j * plan.w.tile * out.stride_w;
+              if (plan.h.taps == 1 && y.channels_last() && window.step_w <= kWinogradNear) {
+                prefetch_pixels<true>(out.y + kWinogradAhead * plan.w.tile * out.stride_w, out.stride_w,
+                                      plan.w.tile, columns);
+              }
               winograd_kernels<T>().output(out);
             }
           }
-          const bool from_results = epilogue.moments != nullptr && !finish.elementwise && !y.channels_last();
-          if (from_results) {  // nearer than what is stored from them, and the channels are next to each
-                               // other
-            epilogue.moments->take_pixels(base, out.stride_h, out.stride_w, n, channel, columns, top,
-                                          top + rows, left, left + cols);
-          }
-          if (!y.channels_last()) {
-            store_strip(space.results, width, y, n, channel, columns, {top, rows, left, cols}, window.step_h,
-                        window.step_w);
-          }
-          if (!finish.rectangle || from_results) return;
-          if (window.remainders() == 1) {
-            finish_rectangle(epilogue, y, n, channel, columns, top, top + rows, left, left + cols);
-            return;
-          }
-          for (int64_t i = 0; i < rows; ++i) {
-            for (int64_t j = 0; j < cols; ++j) {
-              const int64_t row = top + i * window.step_h, col = left + j * window.step_w;
-              finish_rectangle(epilogue, y, n, channel, columns, row, row + 1, col, col + 1);
-            }
+          if (!window.beside) {
+            finish_outputs(n, channel, columns, {top, rows, left, cols}, window.step_h, window.step_w, width,
+                           space.results);
+          } else if (shift == window.step_w - 1) {
+            const int64_t all = std::min(y.w - begin, block.cols() * plan.w.tile * window.step_w);
+            finish_outputs(n, channel, columns, {top, rows, begin, all}, 1, 1, width, space.results);
           }
         });
+  }
+
+  // A rectangle of outputs, `step` rows and columns apart: from `results` to y where that is channels-first,
+  // and what comes after the sums.
+  void finish_outputs(int64_t n, int64_t channel, int64_t columns, const StripWindow& at, int64_t step_h,
+                      int64_t step_w, int64_t width, const T* results) const {
+    if (at.rows <= 0 || at.cols <= 0) return;
+    const int64_t bottom = at.row + at.rows, right = at.col + at.cols;
+    const bool from_results = epilogue.moments != nullptr && !finish.elementwise && !y.channels_last();
+    if (from_results) {  // nearer than what is stored from them, and the channels are next to each other
+      epilogue.moments->take_pixels(results, at.cols * width, width, n, channel, columns, at.row, bottom,
+                                    at.col, right);
+    }
+    if (!y.channels_last()) store_strip(results, width, y, n, channel, columns, at, step_h, step_w);
+    if (!finish.rectangle || from_results) return;
+    if (step_h * step_w == 1) {
+      finish_rectangle(epilogue, y, n, channel, columns, at.row, bottom, at.col, right);
+      return;
+    }
+    for (int64_t i = 0; i < at.rows; ++i) {
+      for (int64_t j = 0; j < at.cols; ++j) {
+        const int64_t row = at.row + i * step_h, col = at.col + j * step_w;
+        finish_rectangle(epilogue, y, n, channel, columns, row, row + 1, col, col + 1);
+      }
+    }
   }
 };
 
@@ -245,7 +263,8 @@ template <class T>
 void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, WeightRole role,
                    const Epilogue<T>& epilogue, Image<T> y) {
   if (y.size() == 0) return;
-  if (winograd_step(g.h) * winograd_step(g.w) > 1 && !(x.channels_last() && y.channels_last())) {
+  const bool beside = winograd_beside(g, y.h);
+  if (winograd_step(g.h) * winograd_step(g.w) > 1 && !beside && !(x.channels_last() && y.channels_last())) {
     // Strips hold neighbouring pixels.
     conv_turned(x, epilogue, y, [&](const Image<const T>& from, const Epilogue<T>& e, const Image<T>& to) {
       winograd_conv(g, from, weight, role, e, to);
@@ -257,7 +276,7 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
   const int64_t groups = g.groups;
   const WinogradWindow window{forward ? g.h.pad_lo : winograd_reach(g.h) - g.h.pad_lo,
                               forward ? g.w.pad_lo : winograd_reach(g.w) - g.w.pad_lo, winograd_step(g.h),
-                              winograd_step(g.w)};
+                              winograd_step(g.w), beside};
   const WinogradPlan plan = winograd_plan(g, x, y, window);
   const int threads = threads_for(plan.one_block ? groups * std::max(plan.rows, plan.split.panels)
                                                  : groups * plan.blocks_h * plan.blocks_w * plan.chunks);
@@ -266,8 +285,8 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
   const int64_t taps = g.h.kernel * g.w.kernel * kFilterChannels * plan.panel;
   // Channels first: the pixels under the tiles, and the results of a panel, turned.
   const int64_t strip_rows = plan.one_block ? 1 : ceil_div(plan.rows, plan.blocks_h);
-  const int64_t strip = window_strip<Under::kInputs>(x, plan.in_group, plan.h, plan.w, strip_rows,
-                                                     ceil_div(plan.w.tiles, plan.blocks_w));
+  const int64_t strip =
+      window_strip<Under::kInputs>(x, plan.in_group, window, plan.h, plan.w, strip_rows, plan.cols);
   const int64_t results = y.channels_last() ? 0 : plan.tiles * plan.h.tile * plan.w.tile * plan.panel;
 
   Scratch scratch(Scratch::bytes_of<T>(shared) + Scratch::bytes_of<T>(plan.in_group) +
@@ -289,9 +308,9 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
     for (int64_t*& list : space.row) list = scratch.take<int64_t>(plan.tiles);
     for (int64_t*& list : space.out) list = scratch.take<int64_t>(plan.tiles);
   }
-  // Blocks end with rows of tiles; where they end within rows of pixels, who asked reads y once more.
-  if (epilogue.moments != nullptr && window.remainders() == 1 && plan.blocks_w == 1) {
-    epilogue.moments->cut(y, y.w, true, plan.h.tile);
+  // Where outputs lie apart, who asked reads y once more.
+  if (epilogue.moments != nullptr && (window.remainders() == 1 || window.beside)) {
+    epilogue.moments->cut(y, std::min(y.w, plan.cols * plan.w.tile * window.step_w), true, plan.h.tile);
   }
   const WinogradCall<T> call{plan, window, groups, x, weight, role, epilogue, y, zeros, Finish<T>(epilogue)};
   if (plan.one_block) {

@@ -1,4 +1,5 @@
-// Convolution of 3x3 kernels at stride 1 with a quarter of the products: Winograd's F(4x4, 3x3).
+// Convolution at stride 1 with fewer products, by Winograd's method along each axis: F(4, 3) for 3 taps, F(2,
+// 5) for 5; one tap is left as it is. 3x3 has a quarter of the products, 5x5 0.36, one axis of 3 taps half.
 #pragma once
 
 #include "ops/conv/tap_conv.h"

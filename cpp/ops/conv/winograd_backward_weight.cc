@@ -89,13 +89,14 @@ WeightPlan make_plan(const ConvGeometry& g) {
 
 template <class T>
 void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw) {
-  if (winograd_step(g.h) * winograd_step(g.w) > 1 && !(x.channels_last() && dy.channels_last())) {
+  const bool parts = winograd_parts_suit<T>(g), strided = winograd_step(g.h) * winograd_step(g.w) > 1;
+  if (strided && !(parts && winograd_beside(g, dy.h)) && !(x.channels_last() && dy.channels_last())) {
     gradient_turned(x, dy, [&](const Image<const T>& from, const Image<const T>& with) {
       winograd_backward_weight(g, from, with, dw);
     });
     return;
   }
-  if (winograd_parts_suit<T>(g)) {
+  if (parts) {
     winograd_weight_by_parts(g, x, dy, dw);
     return;
   }
@@ -112,8 +113,8 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
   const int threads = threads_for(std::max(plan.items() * chunks, jobs));
   const int64_t taps = kernel_size * plan.panel * std::min(kChannels, plan.in_group);
   const int64_t strip =
-      std::max(window_strip<Under::kInputs>(x, x.c, plan.h, plan.w, 1, plan.w.tiles),
-               window_strip<Under::kOutputs>(dy, plan.panel, plan.h, plan.w, 1, plan.w.tiles));
+      std::max(window_strip<Under::kInputs>(x, x.c, under, plan.h, plan.w, 1, plan.w.tiles),
+               window_strip<Under::kOutputs>(dy, plan.panel, outputs, plan.h, plan.w, 1, plan.w.tiles));
   const int64_t sums = kept ? plan.items() * plan.size_m() : 0, own = kept ? 0 : plan.size_m(),
                 longest = std::max(x.c, plan.panel);
   Scratch scratch(Scratch::bytes_of<T>(points * plan.point_v) + Scratch::bytes_of<T>(panels * plan.panel_d) +

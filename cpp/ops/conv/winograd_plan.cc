@@ -1,5 +1,7 @@
 #include "ops/conv/winograd_plan.h"
 
+#include <algorithm>
+#include <array>
 #include <type_traits>
 
 #include "core/parallel.h"
@@ -15,6 +17,8 @@ constexpr int64_t kBlockBytes = 1 << 20;
 // ... but reading the inputs from further away costs less than reading the weights more often; and more gains
 // nothing.
 constexpr int64_t kFewTiles = 32, kManyTiles = 96;
+// One row of tiles is cut into so many blocks, if they do not become smaller than this.
+constexpr int64_t kLongBlocks = 16, kFewLongTiles = 64;
 // Up to here all tiles are one block, and each thread transforms the kernels of the panels that it
 // multiplies: they never leave its cache.
 constexpr int64_t kOneBlockTiles = 48;
@@ -22,23 +26,38 @@ constexpr int64_t kOneBlockVectors = 2;  // of a panel then
 // Runs of channels that are long enough to be read from all over the block; shorter ones stay together per
 // point.
 constexpr int64_t kLongRun = 128;
-// Where the method pays, as measured against tap_conv with AVX-512 and AVX2.
-constexpr int64_t kFewChannels = 16, kManyPixels = 100, kSomePixels = 36, kFewKernels = 2048;
+// Where the method pays, as measured against tap_conv with AVX-512 and AVX2: from so many channels, per group
+// on both sides, and output pixels on.
+struct Least {
+  int64_t channels, pixels;
+};
+struct Leasts {
+  std::array<Least, 3> of_3x3;
+  Least of_5x5, of_3, of_5;  // 5x5 or 3x5, one axis of 3 or 5 taps
+};
+constexpr Leasts kForward{{{{16, 400}, {40, 144}, {64, 100}}}, {32, 150}, {48, 200}, {96, 200}};
+constexpr Leasts kWeight{{{{24, 400}, {32, 150}, {32, 150}}}, {32, 150}, {48, 200}, {48, 200}};
 
-constexpr int64_t kSummedChannels = 24, kSummedPixels = 150;  // and for the weight gradient
-
-template <class T>
-bool possible(const ConvGeometry& g, int64_t channels) {
-  if (!std::is_same_v<T, float> || strict()) return false;
-  for (const WindowAxis& axis : {g.h, g.w}) {
-    if (axis.kernel != 3 || axis.stride != 1) return false;
-  }
-  return std::min(g.in_channels, g.out_channels) / g.groups >= channels;
+bool enough(const ConvGeometry& g, const Leasts& leasts, int64_t pixels) {
+  const int64_t channels = std::min(g.in_channels, g.out_channels) / g.groups;
+  const auto has = [&](const Least& least) { return channels >= least.channels && pixels >= least.pixels; };
+  const bool five = std::max(g.h.kernel, g.w.kernel) == 5;
+  if (std::min(g.h.kernel, g.w.kernel) == 1) return has(five ? leasts.of_5 : leasts.of_3);
+  return five ? has(leasts.of_5x5) : std::any_of(leasts.of_3x3.begin(), leasts.of_3x3.end(), has);
 }
 
-// Of the smallest image that one tile can lie in.
+template <class T>
+bool possible(const ConvGeometry& g) {
+  if (!std::is_same_v<T, float> || strict()) return false;
+  for (const WindowAxis& axis : {g.h, g.w}) {
+    if (!winograd_has_axis(axis.kernel) || axis.stride != 1) return false;
+  }
+  return g.h.kernel * g.w.kernel > 1;
+}
+
+// Of the smallest image that one tile can lie in, along the transformed axes.
 int64_t smaller_side(const ConvGeometry& g, int64_t h, int64_t w) {
-  return std::min(h / g.h.dilation, w / g.w.dilation);
+  return std::min(g.h.kernel == 1 ? w : h / g.h.dilation, g.w.kernel == 1 ? h : w / g.w.dilation);
 }
 
 }  // namespace
@@ -51,37 +70,32 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const int64_t images = y.n * window.remainders();
   const TileAxis h(ceil_div(y.h, window.step_h), g.h.kernel), w(ceil_div(y.w, window.step_w), g.w.kernel);
   const int64_t all = images * h.tiles * w.tiles;
-  const bool one = all <= kOneBlockTiles;
+  const bool one = all <= kOneBlockTiles && !window.beside;
   const int64_t vectors = one ? std::min(kernels.max_vectors, kOneBlockVectors) : kernels.max_vectors;
-  WinogradPlan plan{in,
-                    out,
-                    PanelSplit(out, kernels.lanes, vectors),
-                    h,
-                    w,
-                    0,
-                    one,
-                    1,
-                    1,
-                    1,
-                    all,
-                    0,
-                    0,
-                    vectors * kernels.lanes};
+  WinogradPlan plan{in,  out,     PanelSplit(out, kernels.lanes, vectors),
+                    h,   w,       0,
+                    one, 1,       1,
+                    1,   w.tiles, all,
+                    0,   0,       vectors * kernels.lanes};
   plan.rows = images * plan.h.tiles;
   if (!one) {
     const int64_t bytes = plan.points() * (in + plan.panel) * static_cast<int64_t>(sizeof(T));
     const int64_t most =
         std::clamp(kBlockBytes / bytes, kFewTiles, kManyTiles * kWinogradMostPoints / plan.points());
-    plan.blocks_w = ceil_div(plan.w.tiles, most);
-    const int64_t cols = ceil_div(plan.w.tiles, plan.blocks_w);
+    int64_t most_cols = std::max<int64_t>(1, window.beside ? most / window.step_w : most);
+    if (plan.h.tiles == 1) {  // whatever the number of threads: statistics are taken block by block
+      most_cols = std::min(most_cols, std::max(kFewLongTiles, ceil_div(all, kLongBlocks)));
+    }
+    plan.cols = ceil_div(plan.w.tiles, ceil_div(plan.w.tiles, most_cols));
+    plan.blocks_w = ceil_div(plan.w.tiles, plan.cols);
     // Two blocks for every thread, if they do not become too small for that.
     const int64_t threads = threads_for(all);
-    int64_t high = std::max<int64_t>(1, most / cols);
-    while (high > 1 && groups * plan.blocks_w * ceil_div(plan.rows, high) < 2 * threads &&
-           (high - 1) * cols >= kFewTiles)
+    int64_t high = window.beside ? window.step_w : std::max<int64_t>(1, most / plan.cols);
+    while (!window.beside && high > 1 && groups * plan.blocks_w * ceil_div(plan.rows, high) < 2 * threads &&
+           (high - 1) * plan.cols >= kFewTiles)
       --high;
     plan.blocks_h = ceil_div(plan.rows, high);
-    plan.tiles = ceil_div(plan.rows, plan.blocks_h) * cols;
+    plan.tiles = ceil_div(plan.rows, plan.blocks_h) * plan.cols;
     const int64_t items = groups * plan.blocks_w * plan.blocks_h;
     if (items < threads) plan.chunks = std::min(plan.split.panels, ceil_div(threads, items));
   }
@@ -93,19 +107,16 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
 
 template <class T>
 bool winograd_suits(const ConvGeometry& g, WeightRole role) {
-  if (!possible<T>(g, kFewChannels)) return false;
+  if (!possible<T>(g)) return false;
   const bool forward = role == WeightRole::kForward;
   const int64_t h = forward ? g.h.out() : g.h.in, w = forward ? g.w.out() : g.w.in;
-  const int64_t kernels = g.in_channels / g.groups * (g.out_channels / g.groups);
-  // Each kernel pays for its transform with the pixels that it saves.
-  return smaller_side(g, h, w) >= 2 &&
-         (g.batch * h * w >= kManyPixels || (kernels <= kFewKernels && g.batch * h * w >= kSomePixels));
+  return smaller_side(g, h, w) >= 2 && enough(g, kForward, g.batch * h * w);
 }
 
 template <class T>
 bool winograd_suits_weight(const ConvGeometry& g) {
-  return possible<T>(g, kSummedChannels) && smaller_side(g, g.h.out(), g.w.out()) >= 3 &&
-         g.batch * g.h.out() * g.w.out() >= kSummedPixels;
+  return possible<T>(g) && smaller_side(g, g.h.out(), g.w.out()) >= 3 &&
+         enough(g, kWeight, g.batch * g.h.out() * g.w.out());
 }
 
 #define NEOCOG_INSTANTIATE(T)                                                                         \

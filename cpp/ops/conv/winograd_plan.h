@@ -37,6 +37,13 @@ inline int64_t winograd_step(const WindowAxis& axis) {
 inline int64_t winograd_reach(const WindowAxis& axis) {
   return (axis.kernel - 1) * axis.dilation;
 }
+// Up to how many remainders a block can hold them all.
+inline constexpr int64_t kWinogradBeside = 512;
+
+// Whether the remainders of a dilated kernel on images of `rows` rows are taken together.
+inline bool winograd_beside(const ConvGeometry& g, int64_t rows) {
+  return rows == 1 && g.h.kernel == 1 && g.w.dilation > 1 && g.w.dilation <= kWinogradBeside;
+}
 
 // A rectangle of tiles; rows of tiles are counted through all images.
 struct TileBlock {
@@ -49,6 +56,9 @@ struct TileBlock {
 // of one remainder of that step are an image of their own, with a plain kernel.
 struct WinogradWindow {
   int64_t pad_h, pad_w, step_h, step_w;
+  // One dimension: blocks hold all remainders of an image, and so, together, pixels next to each other.
+  bool beside = false;
+  int64_t beside_step() const { return beside ? step_w : 1; }
   int64_t remainders() const { return step_h * step_w; }
   // Of the image with this index: which image it is part of, and the first row and column of its outputs.
   int64_t image(int64_t index) const { return index / remainders(); }
@@ -64,6 +74,7 @@ struct WinogradPlan {
   int64_t rows;                        // of tiles, in all images
   bool one_block;                      // kernels are transformed where they are used
   int64_t blocks_h, blocks_w, chunks;  // blocks, and items that share a block's inputs
+  int64_t cols;                        // of tiles, in all blocks but the last of a row
   int64_t tiles;                       // of the largest block
   int64_t tile_v, point_v;             // distances in the transformed inputs
   int64_t panel;                       // widest panel, in columns
@@ -75,8 +86,7 @@ struct WinogradPlan {
   int64_t point_u(int64_t width) const { return in_group * width + kWinogradLine; }
   int64_t size_u() const { return points() * point_u(panel); }
   TileBlock block(int64_t i, int64_t j) const {
-    return {rows * i / blocks_h, rows * (i + 1) / blocks_h, w.tiles * j / blocks_w,
-            w.tiles * (j + 1) / blocks_w};
+    return {rows * i / blocks_h, rows * (i + 1) / blocks_h, j * cols, std::min(w.tiles, (j + 1) * cols)};
   }
 };
 

@@ -10,12 +10,14 @@
 namespace neocog {
 namespace {
 
-constexpr int64_t kSums = kWinogradMostPoints * 64 * 64;
-constexpr int64_t kStripBytes = 512 << 10;         // of transformed images, beside the sums
-constexpr int64_t kManyTiles = 64;                 // of a strip: a longer chain of additions would err more
-constexpr int64_t kParts = 16, kStripsOfPart = 4;  // the sums of the parts have to be added up in the end
-constexpr int64_t kPartsBytes = 32 << 20;          // of all sums
-constexpr int64_t kPiece = 8;                      // channels of x that a job finishes
+// Sums that may stay, of both axes and of one, whose parts are read more often.
+constexpr int64_t kSums = kWinogradMostPoints * 64 * 64, kSumsOfRows = kWinogradPixels * 256 * 256;
+constexpr int64_t kStripBytes = 512 << 10;             // of transformed images, beside the sums
+constexpr int64_t kManyTiles = 64, kManyBeside = 256;  // of a strip
+constexpr int64_t kSummed = 64;                        // a longer chain of additions would err more
+constexpr int64_t kParts = 16, kStripsOfPart = 4;      // the sums of the parts have to be added up in the end
+constexpr int64_t kPartsBytes = 32 << 20;              // of all sums
+constexpr int64_t kPiece = 8;                          // channels of x that a job finishes
 
 // How the work is cut: by the geometry alone, so that sums keep their order.
 struct PartsPlan {
@@ -39,6 +41,7 @@ struct PartsPlan {
 
 template <class T>
 PartsPlan make_plan(const ConvGeometry& g) {
+  const bool beside = winograd_beside(g, g.h.out());
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const int64_t in = g.in_channels / g.groups, out = g.out_channels / g.groups;
   PartsPlan plan{in,
@@ -54,10 +57,10 @@ PartsPlan make_plan(const ConvGeometry& g) {
                  kernels.lanes};
   plan.rows = g.batch * winograd_step(g.h) * winograd_step(g.w) * plan.h.tiles;
   const int64_t tile_bytes = plan.points() * (in + plan.columns()) * static_cast<int64_t>(sizeof(T));
-  const int64_t most = std::clamp<int64_t>(kStripBytes / tile_bytes, 1, kManyTiles);
-  plan.blocks_w = ceil_div(plan.w.tiles, most);
+  const int64_t most = std::clamp<int64_t>(kStripBytes / tile_bytes, 1, beside ? kManyBeside : kManyTiles);
+  plan.blocks_w = ceil_div(plan.w.tiles, std::max<int64_t>(1, beside ? most / g.w.dilation : most));
   const int64_t cols = ceil_div(plan.w.tiles, plan.blocks_w);
-  plan.blocks_h = ceil_div(plan.rows, std::max<int64_t>(1, most / cols));
+  plan.blocks_h = ceil_div(plan.rows, beside ? g.w.dilation : std::max<int64_t>(1, most / cols));
   plan.tiles = ceil_div(plan.rows, plan.blocks_h) * cols;
   const int64_t affordable = kPartsBytes / (g.groups * plan.size_m() * static_cast<int64_t>(sizeof(T)));
   plan.parts =
@@ -69,18 +72,18 @@ PartsPlan make_plan(const ConvGeometry& g) {
 
 template <class T>
 bool winograd_parts_suit(const ConvGeometry& g) {
-  return winograd_points(g.h.kernel) * winograd_points(g.w.kernel) * (g.in_channels / g.groups) *
-             round_up(g.out_channels / g.groups, gemm_kernels<T>().lanes) <=
-         kSums;
+  const PartsPlan plan = make_plan<T>(g);
+  return plan.size_m() <= (plan.points() == kWinogradMostPoints ? kSums : kSumsOfRows) && plan.parts > 1;
 }
 
 template <class T>
 void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const WinogradKernels<T>& transforms = winograd_kernels<T>();
+  const bool beside = winograd_beside(g, dy.h);
   const PartsPlan plan = make_plan<T>(g);
-  const WinogradWindow under{g.h.pad_lo, g.w.pad_lo, winograd_step(g.h), winograd_step(g.w)};
-  const WinogradWindow outputs{0, 0, under.step_h, under.step_w};
+  const WinogradWindow under{g.h.pad_lo, g.w.pad_lo, winograd_step(g.h), winograd_step(g.w), beside};
+  const WinogradWindow outputs{0, 0, under.step_h, under.step_w, beside};
   const int64_t points = plan.points(), kernel_size = g.h.kernel * g.w.kernel;
   const int64_t strips = plan.blocks_h * plan.blocks_w, items = g.groups * plan.parts;
   const int64_t pieces = ceil_div(plan.in_group, kPiece), jobs = g.groups * plan.split.panels * pieces;
@@ -89,8 +92,8 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
   const int64_t longest = std::max(plan.in_group, plan.columns());
   const int64_t rows = ceil_div(plan.rows, plan.blocks_h), cols = ceil_div(plan.w.tiles, plan.blocks_w);
   const int64_t window =
-      std::max(window_strip<Under::kInputs>(x, plan.in_group, plan.h, plan.w, rows, cols),
-               window_strip<Under::kOutputs>(dy, plan.columns(), plan.h, plan.w, rows, cols));
+      std::max(window_strip<Under::kInputs>(x, plan.in_group, under, plan.h, plan.w, rows, cols),
+               window_strip<Under::kOutputs>(dy, plan.columns(), outputs, plan.h, plan.w, rows, cols));
   const int64_t taps = kPiece * kernel_size * kernels.max_vectors * kernels.lanes;
   Scratch scratch(Scratch::bytes_of<T>(items * plan.size_m()) + Scratch::bytes_of<T>(longest) +
                   Scratch::bytes_of<int64_t>(plan.tiles) +
@@ -144,9 +147,13 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
         const int64_t first = plan.split.begin(panel) * kernels.lanes, vectors = plan.split.width(panel);
         const int64_t point_m = plan.in_group * vectors * kernels.lanes;
         for (int64_t p = 0; p < points; ++p) {
-          kernels.outer_panel({space.v + p * plan.point_v(), row_of_tile, strip.tiles(), plan.in_group,
-                               space.d + plan.tiles * first + p * plan.point_d(), vectors,
-                               sums + points * plan.in_group * first + p * point_m});
+          for (int64_t t = 0; t < strip.tiles(); t += kSummed) {
+            kernels.outer_panel(
+                {space.v + p * plan.point_v(), row_of_tile + t, std::min(kSummed, strip.tiles() - t),
+                 plan.in_group,
+                 space.d + plan.tiles * first + p * plan.point_d() + t * vectors * kernels.lanes, vectors,
+                 sums + points * plan.in_group * first + p * point_m});
+          }
         }
       }
     }

@@ -20,6 +20,17 @@ void each_image(const TileBlock& block, int64_t tiles_h, F&& f) {
   }
 }
 
+// Long rows come from memory, and go there: tiles are asked for before they are needed, if their pixels lie
+// so near each other that nobody else guesses the next ones.
+constexpr int64_t kWinogradAhead = 4, kWinogradNear = 8;  // tiles; pixels
+template <bool kWrite, class T>
+void prefetch_pixels(const T* first, int64_t step, int64_t pixels, int64_t channels) {
+  constexpr int64_t line = 64 / sizeof(T);
+  for (int64_t i = 0; i < pixels; ++i) {
+    for (int64_t c = 0; c < channels; c += line) __builtin_prefetch(first + i * step + c, kWrite);
+  }
+}
+
 // What a window of a tile is: the inputs under it, or the outputs themselves.
 enum class Under { kInputs, kOutputs };
 template <Under under>
@@ -35,9 +46,11 @@ int64_t window_pixels(const TileAxis& axis, int64_t tiles) {
 
 // Elements of workspace that each_window needs for a block of `rows` rows and `cols` columns of tiles.
 template <Under under, class T>
-int64_t window_strip(const Image<const T>& x, int64_t channels, const TileAxis& h, const TileAxis& w,
-                     int64_t rows, int64_t cols) {
-  return x.channels_last() ? 0 : window_pixels<under>(h, rows) * window_pixels<under>(w, cols) * channels;
+int64_t window_strip(const Image<const T>& x, int64_t channels, const WinogradWindow& window,
+                     const TileAxis& h, const TileAxis& w, int64_t rows, int64_t cols) {
+  if (x.channels_last()) return 0;
+  const int64_t high = window.beside ? 1 : window_pixels<under>(h, rows);
+  return high * window_pixels<under>(w, cols) * window.beside_step() * channels;
 }
 
 // each_window for windows of H x W pixels.
@@ -50,15 +63,17 @@ void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, 
     const int64_t n = window.image(index);
     const int64_t top = row * h.tile * window.step_h + window.row(index) - window.pad_h;
     const int64_t left = block.col0 * w.tile * window.step_w + window.col(index) - window.pad_w;
-    const StripWindow within{top, window_pixels<under>(h, rows), left, window_pixels<under>(w, block.cols())};
-    if (!x.channels_last()) load_strip(x, n, channel, channels, within, strip);
+    const int64_t apart = window.beside_step(), shift = apart > 1 ? window.col(index) : 0;
+    const StripWindow within{top, window_pixels<under>(h, rows), left - shift,
+                             window_pixels<under>(w, block.cols()) * apart};
+    if (!x.channels_last() && shift == 0) load_strip(x, n, channel, channels, within, strip);
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < block.cols(); ++j) {
         const T** to = pixel;
         if (!x.channels_last()) {
           for (int64_t r = 0; r < H; ++r) {
-            const T* from = strip + ((i * h.tile + r) * within.cols + j * w.tile) * channels;
-            for (int64_t s = 0; s < W; ++s) *to++ = from + s * channels;
+            const T* from = strip + ((i * h.tile + r) * within.cols + j * w.tile * apart + shift) * channels;
+            for (int64_t s = 0; s < W; ++s) *to++ = from + s * apart * channels;
           }
         } else {
           const int64_t w0 = left + j * w.tile * window.step_w, step = window.step_w;
@@ -68,6 +83,10 @@ void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, 
             const bool exists = at >= 0 && at < x.h;
             if (exists && inside) {
               const T* from = x.at(n, channel, at, w0);
+              if (H == 1 && step <= kWinogradNear) {
+                prefetch_pixels<false>(from + (W + kWinogradAhead * w.tile) * step * x.c, step * x.c, w.tile,
+                                       channels);
+              }
               for (int64_t s = 0; s < W; ++s) *to++ = from + s * step * x.c;
             } else {
               for (int64_t s = 0; s < W; ++s) {
@@ -85,7 +104,7 @@ void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, 
 
 // f(pixel, row, column) for every tile of a block: where the channels of the pixels of its window begin;
 // `zeros` stands for pixels outside. Rows are counted through all images. Channels first takes neighbouring
-// pixels only.
+// pixels only, or all remainders of an image.
 template <Under under, class T, class F>
 void each_window(const Image<const T>& x, int64_t channel, int64_t channels, const WinogradWindow& window,
                  const TileAxis& h, const TileAxis& w, const TileBlock& block, const T* zeros, T* strip,

@@ -45,8 +45,8 @@ def conv2d(
         groups: Divides C and O; each group sees its own channels only.
         activation: Applied last; None or a name in `neocog.ops.ACTIVATIONS`.
         residual: Added before the activation; same shape as y.
-        algorithm: "direct" sums the products one by one; "auto" takes Winograd's method for 3x3 kernels of stride 1 in
-            float32 where that is faster. `neocog.strict` switches it off everywhere.
+        algorithm: "direct" sums the products one by one; "auto" takes Winograd's method for kernels of 3 or 5 taps
+            (along one axis or both) and stride 1 in float32 where that is faster. `neocog.strict` switches it off everywhere.
         data_format: Order of the axes of the shapes of x, residual and y.
     Returns:
         A new array of x's dtype and memory layout, shape (N, O, P, Q) in `data_format` order, with
@@ -56,8 +56,8 @@ def conv2d(
         ValueError: Ranks, channel counts or `groups` disagree, or the kernel exceeds the padded image.
     Accuracy: direct: |error| <= (R*S*C/groups + 2) * eps * (|b| + sum |x*w|) per output before the activation.
         Winograd's method rounds within tiles of 6x6 pixels: what is not finite, or much larger than its neighbours,
-        shows in up to 5 pixels around it, and sums of small whole numbers need not be whole. Its RMS error is 0.9 to
-        1.6 times direct's on random data (at most 4 times in the tests), the bound is in cpp/ops/conv/winograd.h.
+        shows in up to 5 pixels around it, and sums of small whole numbers need not be whole. Its RMS error is 1.1 to
+        2.7 times direct's on random data (at most 4 times in the tests), the bound is in cpp/ops/conv/winograd.h.
     Source: LeCun et al., "Gradient-based learning applied to document recognition", 1998, section II; Lavin & Gray,
         "Fast algorithms for convolutional neural networks", 2015, arXiv:1509.09308.
     """
