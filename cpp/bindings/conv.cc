@@ -1,9 +1,9 @@
 // Arrays in, arrays out; no arithmetic and no choices.
 #include "ops/conv/conv.h"
-#include "ops/conv/winograd_kernels.h"
 
 #include "bindings/conv_arguments.h"
 #include "ops/conv/conv_batch_norm.h"
+#include "ops/conv/winograd_kernels.h"
 
 namespace neocog::bindings {
 namespace {
