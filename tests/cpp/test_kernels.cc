@@ -199,17 +199,19 @@ void dot_block_is_the_product(const GemmKernels<T>& kernels) {
 
 template <class T>
 void transpose_and_pack_move_every_value(const GemmKernels<T>& kernels) {
-  for (const int64_t rows : {int64_t{1}, kernels.lanes, 2 * kernels.lanes + 3}) {
-    for (const int64_t cols : {int64_t{1}, kernels.lanes - 1, kernels.lanes + 5}) {
-      const int64_t src_stride = cols + 1, dst_stride = rows + 2;
-      const std::vector<T> src = random_values<T>(rows * src_stride, 9);
-      Guarded<T> dst(cols * dst_stride);
-      kernels.transpose(src.data(), src_stride, dst.data(), dst_stride, rows, cols);
-      for (int64_t c = 0; c < cols; ++c) {
-        for (int64_t r = 0; r < rows; ++r) CHECK(dst[c * dst_stride + r] == src[r * src_stride + c]);
-        for (int64_t r = rows; r < dst_stride; ++r) CHECK(dst.untouched(c * dst_stride + r));
+  for (const int64_t rows : {int64_t{1}, int64_t{3}, int64_t{4}, kernels.lanes, 2 * kernels.lanes + 3}) {
+    for (const int64_t cols : {int64_t{1}, kernels.lanes - 1, 3 * kernels.lanes + 5}) {
+      for (const int64_t gap : {0, 2}) {
+        const int64_t src_stride = cols + 1, dst_stride = rows + gap;
+        const std::vector<T> src = random_values<T>(rows * src_stride, 9);
+        Guarded<T> dst(cols * dst_stride);
+        kernels.transpose(src.data(), src_stride, dst.data(), dst_stride, rows, cols);
+        for (int64_t c = 0; c < cols; ++c) {
+          for (int64_t r = 0; r < rows; ++r) CHECK(dst[c * dst_stride + r] == src[r * src_stride + c]);
+          for (int64_t r = rows; r < dst_stride; ++r) CHECK(dst.untouched(c * dst_stride + r));
+        }
+        CHECK(dst.guards_hold());
       }
-      CHECK(dst.guards_hold());
     }
   }
   // A panel of rows (column_stride > 1) and of columns (column_stride 1); one position left out.

@@ -1,4 +1,5 @@
 // Kernel bodies of gemm.h, compiled once per instruction set; no include guard on purpose.
+#include "core/constant.h"
 #include "ops/gemm/gemm.h"
 #include "ops/gemm/planes-inl.h"
 
@@ -199,24 +200,59 @@ NEOCOG_INLINE void load_transposed(const T* src, int64_t stride, int64_t rows, i
 }
 
 template <class T>
-void transpose(const T* src, int64_t src_stride, T* dst, int64_t dst_stride, int64_t rows, int64_t cols) {
+NEOCOG_INLINE void transpose_block(const T* src, int64_t src_stride, T* dst, int64_t dst_stride, int64_t rows,
+                                   int64_t cols) {
   using V = Vec<T>;
-  for (int64_t c = 0; c < cols; c += V::lanes) {
-    const int64_t nc = min64(V::lanes, cols - c);
-    for (int64_t r = 0; r < rows; r += V::lanes) {
-      const int64_t nr = min64(V::lanes, rows - r);
-      V block[V::lanes];
-      load_transposed<T>(src + r * src_stride + c, src_stride, nr, nc, block);
-      T* to = dst + c * dst_stride + r;
-      if (nr == V::lanes && nc == V::lanes) {
+  V block[V::lanes];
+  load_transposed<T>(src, src_stride, rows, cols, block);
+  if (rows == V::lanes && cols == V::lanes) {
 #pragma GCC unroll 16
-        for (int64_t i = 0; i < V::lanes; ++i) block[i].store(to + i * dst_stride);
-      } else {
+    for (int64_t i = 0; i < V::lanes; ++i) block[i].store(dst + i * dst_stride);
+  } else {
 #pragma GCC unroll 16
-        for (int64_t i = 0; i < V::lanes; ++i) {
-          if (i < nc) block[i].store_n(to + i * dst_stride, nr);
-        }
+    for (int64_t i = 0; i < V::lanes; ++i) {
+      if (i < cols) block[i].store_n(dst + i * dst_stride, rows);
+    }
+  }
+}
+
+// The channels of an image with few of them; the compiler knows how to interleave so many vectors.
+template <class T, int Rows>
+NEOCOG_INLINE void interleave(const T* __restrict src, int64_t src_stride, T* __restrict dst, int64_t cols) {
+  for (int64_t c = 0; c < cols; ++c) {
+#pragma GCC unroll 4
+    for (int64_t r = 0; r < Rows; ++r) dst[c * Rows + r] = src[r * src_stride + c];
+  }
+}
+
+// Along the rows of the side that lies further apart, which comes from memory or goes there: hardware follows
+// the rows of one block, not those of a whole image at once.
+template <class T>
+void transpose(const T* src, int64_t src_stride, T* dst, int64_t dst_stride, int64_t rows, int64_t cols) {
+  if (rows == dst_stride && rows <= 4) {
+    with_constant<1, 2, 3, 4>(rows, [&]<int Rows>() __attribute__((always_inline)) {
+      interleave<T, Rows>(src, src_stride, dst, cols);
+    });
+    return;
+  }
+  constexpr int64_t lanes = Vec<T>::lanes, ahead = 2 * kLineBytes / static_cast<int64_t>(sizeof(T));
+  if (src_stride > dst_stride) {
+    for (int64_t r = 0; r < rows; r += lanes) {
+      const int64_t n = min64(lanes, rows - r);
+      for (int64_t c = 0; c < cols; c += lanes) {
+        const T* const from = src + r * src_stride + c;
+        for (int64_t i = 0; i < n; ++i) __builtin_prefetch(from + i * src_stride + ahead);
+        transpose_block(from, src_stride, dst + c * dst_stride + r, dst_stride, n, min64(lanes, cols - c));
       }
+    }
+    return;
+  }
+  for (int64_t c = 0; c < cols; c += lanes) {
+    const int64_t n = min64(lanes, cols - c);
+    for (int64_t r = 0; r < rows; r += lanes) {
+      T* const to = dst + c * dst_stride + r;
+      for (int64_t i = 0; i < n; ++i) __builtin_prefetch(to + i * dst_stride + ahead, 1);
+      transpose_block(src + r * src_stride + c, src_stride, to, dst_stride, min64(lanes, rows - r), n);
     }
   }
 }
