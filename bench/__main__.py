@@ -8,7 +8,8 @@ import datetime
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ import bench.ops
 from bench import limits as machine_limits
 from bench import peers as everyone
 from bench import readme, report
-from bench.compare import Comparison, compare
+from bench.compare import Comparison, compare, start
 from bench.ops.row import PASSES, Row
 from bench.progress import Progress
+
+AS_MANY = "default: as many as neocog would use"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,7 +37,6 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure neocog beside its peers.")
     subparsers = parser.add_subparsers(metavar="WHAT", required=True)
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--threads", type=_positive, metavar="N", help="default: as many as neocog would use")
     common.add_argument(
         "--json",
         type=_target,
@@ -43,24 +45,43 @@ def _parser() -> argparse.ArgumentParser:
         const="-",
         help="write everything as JSON; - or nothing replaces the table by it",
     )
+    one_count = argparse.ArgumentParser(add_help=False)
+    one_count.add_argument("--threads", type=_positive, metavar="N", help=AS_MANY)
     rows = argparse.ArgumentParser(add_help=False)
     rows.add_argument(
         "--rows", type=_pattern, default=_pattern(""), metavar="REGEX", help="only rows whose name has it"
     )
     rows.add_argument("--repeat", type=_positive, default=9, metavar="N", help="rounds (default: 9)")
     ops = subparsers.add_parser("ops", parents=[common, rows], help="single operators, forward and backward")
+    ops.add_argument(
+        "--set", choices=tuple(bench.ops.SETS), default=bench.ops.STANDARD, help="which rows (default: %(default)s)"
+    )
     ops.add_argument("--pass", dest="pass_", choices=(*PASSES, "both"), default="both")
     ops.add_argument(
+        "--threads", type=_counts, metavar="N,...", help=f"every row with each number of threads; {AS_MANY}"
+    )
+    ops.add_argument(
         "--peers",
-        type=_peers,
+        type=partial(_names, everyone.PEERS),
         default=list(everyone.PEERS),
         metavar="NAME,...",
         help=f"of {', '.join(everyone.PEERS)} (default: all that are installed); empty for none",
     )
+    ops.add_argument(
+        "--show",
+        type=partial(_names, report.SHOWN),
+        default=[],
+        metavar="NAME,...",
+        help=f"more columns, of {', '.join(report.SHOWN)}: the first call of all, the root mean square of the error",
+    )
     ops.set_defaults(run=run_ops)
-    train = subparsers.add_parser("train", parents=[common, rows], help="training steps of whole networks; needs torch")
+    train = subparsers.add_parser(
+        "train", parents=[common, one_count, rows], help="training steps of whole networks; needs torch"
+    )
     train.set_defaults(run=run_train)
-    limits = subparsers.add_parser("limits", parents=[common], help="the machine's FMA peak and memory bandwidth")
+    limits = subparsers.add_parser(
+        "limits", parents=[common, one_count], help="the machine's FMA peak and memory bandwidth"
+    )
     limits.set_defaults(run=run_limits)
     table = subparsers.add_parser("readme", help="put a stored record of `ops` into the README's table")
     table.add_argument("record", type=Path, metavar="FILE", help="JSON that `ops` wrote")
@@ -83,7 +104,7 @@ def run_limits(args: argparse.Namespace) -> int:
     threads = args.threads or neocog.get_num_threads()
     limits = machine_limits.measure(threads)
     machine = describe([everyone.Neocog()], threads)
-    lines = [*report.machine_text(machine), "", *report.limits_text(limits)]
+    lines = [*report.machine_text(machine, [threads]), "", *report.limits_text([limits])]
     _deliver(args.json, lines, {"format": 1, "machine": machine, "limits": vars(limits)})
     return 0
 
@@ -91,21 +112,20 @@ def run_limits(args: argparse.Namespace) -> int:
 def run_ops(args: argparse.Namespace) -> int:
     import neocog
 
-    rows = _chosen(bench.ops.ROWS, args.rows)
+    rows = _chosen(bench.ops.SETS[args.set], args.rows)
     if not rows:
         return 2
-    threads = args.threads or neocog.get_num_threads()
+    threads = args.threads or (neocog.get_num_threads(),)
     peers, absent = everyone.find(args.peers)
     for name, reason in absent.items():
         print(f"{name}: {reason}; skipped", file=sys.stderr)
     passes = PASSES if args.pass_ == "both" else (args.pass_,)
     limits, comparisons = measure(rows, passes, peers, threads, args.repeat)
-    machine = describe(peers, threads)
-    settings = {"rounds": args.repeat, "passes": list(passes), "skipped_peers": absent}
+    machine = describe(peers, threads[-1])
+    settings = {"rounds": args.repeat, "passes": list(passes), "skipped_peers": absent, "set": args.set}
     wrong = report.failures(comparisons)
-    lines = [*report.machine_text(machine), *report.limits_text(limits)]
-    for pass_ in passes:
-        lines += ["", *report.table([c for c in comparisons if c.pass_ == pass_])]
+    lines = [*report.machine_text(machine, threads), *report.limits_text(limits)]
+    lines += report.tables(comparisons, args.show)
     _deliver(args.json, lines, report.as_json(machine, limits, settings, comparisons))
     for line in wrong:
         print(line, file=sys.stderr)
@@ -126,7 +146,8 @@ def run_train(args: argparse.Namespace) -> int:
     threads = args.threads or neocog.get_num_threads()
     limits, comparisons = train.measure(rows, train.CONTENDERS, threads, args.repeat)
     machine = describe([everyone.Neocog(), everyone.Torch()], threads)
-    lines = [*report.machine_text(machine), *report.limits_text(limits), "", *train.table(comparisons, limits)]
+    lines = [*report.machine_text(machine, [threads]), *report.limits_text([limits])]
+    lines += ["", *train.table(comparisons, limits)]
     _deliver(args.json, lines, train.as_json(machine, limits, {"rounds": args.repeat}, comparisons))
     wrong = train.failures(comparisons)
     for line in (*train.skipped(comparisons), *wrong):
@@ -144,25 +165,31 @@ def _chosen(rows: Sequence[Any], pattern: re.Pattern[str]) -> list[Any]:
 
 
 def measure(
-    rows: Sequence[Row], passes: Sequence[Any], peers: Sequence[everyone.Peer], threads: int, rounds: int
-) -> tuple[machine_limits.Limits, list[Comparison]]:
-    """All rows in all passes, and the machine's limits as they were before or after, whichever is higher."""
+    rows: Sequence[Row], passes: Sequence[Any], peers: Sequence[everyone.Peer], threads: Sequence[int], rounds: int
+) -> tuple[list[machine_limits.Limits], list[Comparison]]:
+    """All rows in all passes with each number of threads, and the machine's limits with each.
+
+    Limits are as they were before or after, whichever is higher.
+    """
     progress = Progress(len(rows) * len(passes) + 2)
     comparisons = []
     try:
         progress.step("the machine's limits")
-        before = machine_limits.measure(threads)
+        before = [machine_limits.measure(count) for count in threads]
         progress.next()
         with contextlib.ExitStack() as sessions:
             for peer in peers:
-                sessions.enter_context(peer.session(threads))
-            probes = machine_limits.Probes(threads)
+                sessions.enter_context(peer.session(threads[-1]))
+            probes = [machine_limits.Probes(count) for count in threads]
+            for count in threads:
+                start(peers, count)
             for row in rows:
                 for pass_ in passes:
-                    comparisons.append(compare(row, pass_, peers, rounds, probes, progress.step))
+                    comparisons += compare(row, pass_, peers, rounds, probes, progress.step)
                     progress.next()
         progress.step("the machine's limits")
-        return before.best_of(machine_limits.measure(threads)), comparisons
+        after = [machine_limits.measure(count) for count in threads]
+        return [one.best_of(other) for one, other in zip(before, after, strict=True)], comparisons
     finally:
         progress.clear()
 
@@ -198,6 +225,11 @@ def _positive(text: str) -> int:
     return number
 
 
+def _counts(text: str) -> tuple[int, ...]:
+    """Numbers of threads, each once, in rising order."""
+    return tuple(sorted({_positive(part.strip()) for part in text.split(",")}))
+
+
 def _target(text: str) -> str:
     # Now, and not after minutes of measuring.
     if text != "-" and (Path(text).is_dir() or not Path(text).parent.is_dir()):
@@ -212,11 +244,11 @@ def _pattern(text: str) -> re.Pattern[str]:
         raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from None
 
 
-def _peers(text: str) -> list[str]:
+def _names(known: Collection[str], text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
-        if name not in everyone.PEERS:
-            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(everyone.PEERS)}")
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
     return names
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -62,20 +63,30 @@ class _Oracle:
         return call
 
 
-def largest_error(results: Results, reference: Results) -> float:
-    """The largest error of any result, as a part of the largest value of its reference.
+@dataclass(frozen=True)
+class Errors:
+    """Of all results of a call, those of the worst."""
+
+    largest: float  # error, as a part of the reference's largest value
+    rms: float  # root mean square of the error, as a part of the reference's
+
+
+def errors(results: Results, reference: Results) -> Errors:
+    """How far the results are from the reference.
 
     Raises:
         WrongResult: A result is missing, has another shape or dtype, or errs by more than TOLERANCE.
     """
     if len(results) != len(reference):
         raise WrongResult(f"returned {len(results)} arrays, not {len(reference)}")
-    largest = 0.0
+    largest = rms = 0.0
     for i, (result, exact) in enumerate(zip(results, reference, strict=True)):
         if result.shape != exact.shape or result.dtype != np.float32:
             raise WrongResult(f"result {i} is {result.dtype} {result.shape}, not float32 {exact.shape}")
-        error = float(np.max(np.abs(result - exact)) / np.max(np.abs(exact)))
+        off = result - exact
+        error = float(np.max(np.abs(off)) / np.max(np.abs(exact)))
         if not error <= TOLERANCE:  # NaN is wrong too
             raise WrongResult(f"result {i} errs by {error:.1e} of its largest value; {TOLERANCE:.0e} is allowed")
         largest = max(largest, error)
-    return largest
+        rms = max(rms, float(np.linalg.norm(off) / np.linalg.norm(exact)))
+    return Errors(largest, rms)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
-from itertools import chain
 from typing import Any
 
 import numpy as np
+
+from bench.peers import Neocog
 
 # Far beyond the second-level caches; half of it is read and half written.
 COPY_BYTES = 256 << 20
@@ -31,13 +33,10 @@ class Limits:
 
 
 def measure(threads: int) -> Limits:
-    """About two seconds. Set neocog's threads to at least as many before."""
-    import neocog
+    """About two seconds."""
     from neocog import _core
 
-    before = neocog.get_num_threads()
-    neocog.set_num_threads(threads)
-    try:
+    with Neocog().session(threads):
         return Limits(
             threads=threads,
             isa=_core.active_isa(),
@@ -46,8 +45,6 @@ def measure(threads: int) -> Limits:
             copy_bandwidth=_core.measure_copy_bandwidth(threads, COPY_BYTES),
             read_bandwidth=_core.measure_read_bandwidth(threads, COPY_BYTES),
         )
-    finally:
-        neocog.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -72,17 +69,21 @@ class Probes:
         from neocog import _core
 
         self._from, self._to = (np.ones(self.ELEMENTS, np.float32) for _ in range(2))
-        self._threads, self._core = threads, _core
-        self._operations = _core.run_fma_chains(threads)
+        self.threads, self._core = threads, _core
+        with self.session():
+            self._operations = _core.run_fma_chains(threads)
+
+    def session(self) -> AbstractContextManager[None]:
+        """While it is open, the calls may use their threads."""
+        return Neocog().session(self.threads)
 
     def calls(self) -> list[Callable[[], Any]]:
         return [
-            lambda: self._core.run_fma_chains(self._threads),
-            lambda: self._core.run_copy(self._threads, self._from, self._to),
+            lambda: self._core.run_fma_chains(self.threads),
+            lambda: self._core.run_copy(self.threads, self._from, self._to),
         ]
 
     def reach(self, samples: Sequence[Sequence[float]]) -> Reach:
-        """`samples`: seconds of the calls, in their order, as often as they were made."""
-        count = len(self.calls())
-        fma, copy = (statistics.median(chain.from_iterable(samples[i::count])) for i in range(count))
+        """`samples`: seconds of each of the calls, in their order."""
+        fma, copy = map(statistics.median, samples)
         return Reach(self._operations / fma, 2 * self._to.nbytes / copy)

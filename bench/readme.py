@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.ops import STANDARD
+
 BEGIN, END = "<!-- bench:begin -->\n", "<!-- bench:end -->"
 PEER, OTHER = "torch", "onnxruntime"
 
@@ -15,7 +17,7 @@ def write(record: Path, readme: Path) -> None:
     """Replace what stands between the two marks.
 
     Raises:
-        ValueError: The README has no marks, or the record no time of PyTorch.
+        ValueError: The README has no marks, or the record is of other rows or has no time of PyTorch.
     """
     before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
@@ -28,6 +30,8 @@ def write(record: Path, readme: Path) -> None:
 def lines(record: Mapping[str, Any], name: str) -> Iterator[str]:
     """Markdown: each library in its better layout."""
     machine, limits, summary = record["machine"], record["limits"], record["summary"]
+    if (rows_of := record["settings"].get("set", STANDARD)) != STANDARD:
+        raise ValueError(f"{name} holds the rows of --set {rows_of}: the table is that of --set {STANDARD}")
     torch = machine["peers"].get(PEER)
     if torch is None:
         raise ValueError(f"{name} was measured without {PEER}: measure again with it installed")
@@ -50,7 +54,8 @@ def lines(record: Mapping[str, Any], name: str) -> Iterator[str]:
     yield "|---|" + "--:|" * (10 + 2 * runtime)
     rows: dict[str, dict[str, Any]] = {}
     for row in record["rows"]:
-        rows.setdefault(row["name"], {})[row["pass"]] = row
+        if row.get("threads", machine["bench_threads"]) == machine["bench_threads"]:
+            rows.setdefault(row["name"], {})[row["pass"]] = row
     for title, passes in rows.items():
         forward, backward = passes["forward"], passes["backward"]
         cells = [title, _milliseconds(forward, "neocog"), *_of_limits(forward, limits), *_cells(forward, PEER)]

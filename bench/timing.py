@@ -49,6 +49,13 @@ def interleaved(
     return samples
 
 
+def timed(call: Callable[[], Any]) -> tuple[Any, float]:
+    """What one call returns, and its seconds."""
+    start = perf_counter()
+    returned = call()
+    return returned, perf_counter() - start
+
+
 def _loops(call: Callable[[], Any]) -> int:
     call()
     once = min(_sample(call, 1) for _ in range(2))

@@ -1,7 +1,8 @@
-"""The rows of `python -m bench ops`: single operators, batch 8, one file per family."""
+"""The rows of `python -m bench ops`: single operators, one file per family, in sets."""
 
-from bench.ops import batch_norm, conv, conv_transpose, depthwise, pool
+from bench.ops import batch_norm, complaints, conv, conv_transpose, depthwise, pool
 
+# Layers of common networks, batch 8.
 ROWS = (
     *conv.ROWS_2D,
     *depthwise.ROWS,
@@ -11,3 +12,5 @@ ROWS = (
     *pool.ROWS,
     *batch_norm.ROWS,
 )
+STANDARD = "standard"
+SETS = {STANDARD: ROWS, "complaints": complaints.ROWS}

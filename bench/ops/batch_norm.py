@@ -1,4 +1,4 @@
-"""Batch normalisation in training, alone and with the ReLU that follows it."""
+"""Batch normalisation: in training, alone and with the ReLU that follows it, and in inference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.ops.row import Array, Call, Pass, Row, Shape
+from bench.ops.row import Array, Call, OnnxNode, Pass, Row, Shape
 
 EPS = 1e-5
 
@@ -75,6 +75,33 @@ class BatchNormRelu(BatchNorm):
     def torch_backward(self, torch: Any, a: Mapping[str, Any]) -> Call:
         relu_backward, backward = torch.ops.aten.threshold_backward, _torch_backward(torch, a)
         return lambda: backward(relu_backward(a["grad_y"], a["y"], 0))
+
+
+class BatchNormInference(BatchNorm):
+    """With given statistics, which are constants to the backward pass."""
+
+    def arrays(self) -> dict[str, Array]:
+        a = super().arrays()
+        return {**a, "mean": -a["bias"], "var": 2 * a["weight"]}
+
+    def neocog_forward(self, ops: Any, a: Mapping[str, Array], **data_format: str) -> Call:
+        norm, statistics = ops.batch_norm, {"mean": a["mean"], "var": a["var"]}
+        return lambda: norm(a["x"], a["weight"], a["bias"], **statistics, eps=EPS, **data_format)
+
+    def neocog_backward(self, ops: Any, a: Mapping[str, Array], **data_format: str) -> Call:
+        backward, given = ops.batch_norm_backward, {"mean": a["mean"], "var": a["var"], "training": False}
+        return lambda: backward(a["grad_y"], a["x"], a["weight"], **given, eps=EPS, **data_format)
+
+    def torch_forward(self, torch: Any, a: Mapping[str, Any]) -> Call:
+        norm = torch.nn.functional.batch_norm
+        return lambda: norm(a["x"], a["mean"], a["var"], a["weight"], a["bias"], eps=EPS)
+
+    def torch_backward(self, torch: Any, a: Mapping[str, Any]) -> Call:
+        backward, statistics = torch.ops.aten.native_batch_norm_backward, (a["mean"], a["var"], None, None)
+        return lambda: backward(a["grad_y"], a["x"], a["weight"], *statistics, False, EPS, [True] * 3)
+
+    def onnx(self) -> OnnxNode:
+        return OnnxNode("BatchNormalization", ("x", "weight", "bias", "mean", "var"), {"epsilon": EPS})
 
 
 def _forward(ops: Any, a: Mapping[str, Array], data_format: Mapping[str, str], **activation: str) -> Any:

@@ -57,7 +57,7 @@ class ConvTranspose(Weighted):
         return OnnxNode("ConvTranspose", ("x", "weight", "bias"), steps)
 
 
-def _row(name: str, x: Shape, out: int, kernel: int, **steps: int) -> ConvTranspose:
+def _row(name: str, x: Shape, out: int, kernel: int, **steps: Any) -> ConvTranspose:
     return ConvTranspose(name, x, (x[1], out, *[kernel] * (len(x) - 2)), **steps)
 
 

@@ -38,6 +38,8 @@ class Row(ABC):
 
     name: str
     x: Shape
+    # Where somebody complained about it: "repository#number".
+    issue: str | None = field(default=None, kw_only=True)
 
     # Arrays whose axes are those of an image, and so change with the layout.
     IMAGES: ClassVar[frozenset[str]] = frozenset({"x", "grad_y"})

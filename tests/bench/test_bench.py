@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
+import neocog
 import numpy as np
 import pytest
 
@@ -14,11 +19,11 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))  # `bench` is part of the repository, not of the package
 
 import bench.ops  # noqa: E402
-from bench import check, limits, peers, report, timing  # noqa: E402
+from bench import check, limits, peers, readme, report, timing  # noqa: E402
 from bench.__main__ import main  # noqa: E402
-from bench.compare import Comparison, Outcome, compare  # noqa: E402
-from bench.ops.batch_norm import BatchNorm, BatchNormRelu  # noqa: E402
-from bench.ops.conv import Conv  # noqa: E402
+from bench.compare import Comparison, Outcome, compare, start  # noqa: E402
+from bench.ops.batch_norm import BatchNorm, BatchNormInference, BatchNormRelu  # noqa: E402
+from bench.ops.conv import Conv, SubnormalConv  # noqa: E402
 from bench.ops.conv_transpose import ConvTranspose  # noqa: E402
 from bench.ops.depthwise import Depthwise  # noqa: E402
 from bench.ops.pool import AvgPool, GlobalAvgPool, MaxPool  # noqa: E402
@@ -56,7 +61,9 @@ TINY = [
     Conv("strided", (2, 3, 7, 9), (4, 3, 3, 3), stride=2, padding=1),
     Conv("grouped, dilated", (2, 4, 9, 8), (6, 2, 3, 3), padding=2, dilation=2, groups=2),
     Conv("1d", (2, 3, 17), (4, 3, 5), stride=3),
+    SubnormalConv("subnormal", (2, 3, 7, 9), (4, 3, 1, 1)),
     Depthwise("depthwise", (2, 5, 6, 7), (5, 1, 3, 3), padding=1, groups=5),
+    Depthwise("depthwise, two kernels per channel", (2, 5, 6, 7), (10, 1, 3, 3), stride=2, groups=5),
     ConvTranspose("transpose", (2, 3, 4, 5), (3, 2, 3, 3), stride=2, padding=1, output_padding=1),
     ConvTranspose("transpose 1d", (2, 3, 6), (3, 2, 4), stride=2, padding=1),
     MaxPool("max", (2, 3, 9, 8), kernel=3, stride=2, padding=1),
@@ -64,7 +71,9 @@ TINY = [
     GlobalAvgPool("global", (2, 3, 4, 5)),
     BatchNorm("norm", (3, 4, 5, 6)),
     BatchNormRelu("norm and relu", (3, 4, 5, 6)),
+    BatchNormInference("norm by given statistics", (3, 4, 5, 6)),
 ]
+REPORTED = Conv("reported", (1, 3, 5, 5), (4, 3, 3, 3), issue="pytorch#1")
 LIMITS = limits.Limits(2, "scalar", 1e9, 2e9, 1e9, 1e9)
 REACH = limits.Reach(1e9, 1e9)
 
@@ -80,6 +89,26 @@ def test_a_row_counts_what_was_published(row):
     assert row.flops("backward") == 2 * row.flops("forward")
     last_digit = 0.1 if "." in megabytes else 1
     assert abs(row.bytes("forward") / 1e6 - float(megabytes)) < last_digit
+
+
+def test_every_complaint_has_its_issue_and_a_name_of_its_own():
+    complaints = bench.ops.SETS["complaints"]
+    assert [row.name for row in complaints if not re.fullmatch(r"\w+#\d+", row.issue or "")] == []
+    names = [row.name for rows in bench.ops.SETS.values() for row in rows]
+    assert sorted(set(names)) == sorted(names)
+
+
+@pytest.mark.parametrize("row", bench.ops.SETS["complaints"], ids=lambda row: row.name)
+def test_a_complaint_is_a_geometry(row):
+    assert min(row.y) > 0
+    assert 0 < row.bytes("forward") < 200e6
+    assert row.flops("backward") == 2 * row.flops("forward") < 10e9
+
+
+def test_half_of_the_subnormal_filters_are_subnormal():
+    (row,) = (row for row in TINY if isinstance(row, SubnormalConv))
+    filters = abs(row.arrays()["weight"]).max((1, 2, 3))
+    assert list((filters > 0) & (filters < np.finfo(np.float32).tiny)) == [True, False] * 2
 
 
 @pytest.mark.parametrize("row", TINY, ids=lambda row: row.name)
@@ -103,15 +132,24 @@ def test_every_installed_contender_passes_the_check(row, pass_):
         with peer.session(1):
             for entry in peer.entries(row, pass_):
                 contender = entry.build(row, pass_, row.arrays())
-                error = check.largest_error(
-                    contender.results(contender.call()), check.expected(row, pass_, row.arrays())
-                )
-                assert error < check.TOLERANCE
+                errors = check.errors(contender.results(contender.call()), check.expected(row, pass_, row.arrays()))
+                assert errors.largest < check.TOLERANCE
+                assert errors.rms < check.TOLERANCE
 
 
 def test_the_check_lets_rounding_pass(rng):
     exact = rng.standard_normal((2, 3, 4, 5))
-    assert 0 < check.largest_error((exact.astype(np.float32),), (exact,)) < 1e-7
+    errors = check.errors((exact.astype(np.float32),), (exact,))
+    assert 0 < errors.largest < 1e-7
+    assert 0 < errors.rms < 1e-7
+
+
+def test_errors_are_those_of_the_worst_result_each_as_a_part_of_its_own_size():
+    exact = np.array([3.0, -4.0, 0.0, 0.0])
+    off = np.array([3.0, -4.0, 0.0, 2.0**-16], np.float32)  # by 2**-16 of a largest value of 4 and a norm of 5
+    assert check.errors((off,), (exact,)) == check.Errors(2.0**-18, 2.0**-16 / 5)
+    right = exact.astype(np.float32)
+    assert check.errors((right, off, right), (exact,) * 3) == check.errors((off,), (exact,))
 
 
 @pytest.mark.parametrize(
@@ -128,13 +166,13 @@ def test_the_check_lets_rounding_pass(rng):
 def test_the_check_rejects_a_wrong_result(spoil, message, rng):
     exact = rng.standard_normal((2, 3, 4, 5))
     with pytest.raises(check.WrongResult, match=message):
-        check.largest_error((spoil(exact.astype(np.float32)),), (exact,))
+        check.errors((spoil(exact.astype(np.float32)),), (exact,))
 
 
 def test_the_check_rejects_a_missing_gradient(rng):
     exact = rng.standard_normal(3)
     with pytest.raises(check.WrongResult, match="1 arrays, not 2"):
-        check.largest_error((exact.astype(np.float32),), (exact, exact))
+        check.errors((exact.astype(np.float32),), (exact, exact))
 
 
 def test_rounds_run_every_call_and_every_other_one_backwards(monkeypatch):
@@ -154,9 +192,10 @@ def test_ratios_are_the_peer_s_time_over_ours():
         return Outcome(peer, "", last, list(samples))
 
     two = [outcome("neocog", False, 2.0), outcome("neocog", True, 1.0)]
-    fast = Comparison(TINY[0], "forward", [*two, outcome("torch", False, 3, 5, 4), outcome("torch", True, 9)], REACH)
+    theirs = [outcome("torch", False, 3, 5, 4), outcome("torch", True, 9)]
+    fast = Comparison(TINY[0], "forward", 2, [*two, *theirs], REACH)
     assert (fast.ratio("torch"), fast.ratio("torch", False), fast.ratio("torch", True)) == (4.0, 2.0, 9.0)
-    slow = Comparison(TINY[1], "forward", [*two, outcome("torch", False, 0.25)], REACH)
+    slow = Comparison(TINY[1], "forward", 2, [*two, outcome("torch", False, 0.25)], REACH)
     assert (slow.ratio("torch"), slow.ratio("torch", True), slow.ratio("onnxruntime")) == (0.25, None, None)
     assert report.mean([fast, slow], "torch") == pytest.approx(1.0)
     assert report.worst_row([fast, slow], "torch") is slow
@@ -173,10 +212,117 @@ def test_a_contender_that_fails_is_reported_and_the_others_are_timed(monkeypatch
 
     monkeypatch.setattr(Conv, "neocog_forward", broken)
     monkeypatch.setattr(check, "expected", lambda row, pass_, arrays: (np.ones(row.y),))
-    outcomes = compare(TINY[0], "forward", [peers.Neocog()], 1, limits.Probes(1)).outcomes
+    (comparison,) = compare(TINY[0], "forward", [peers.Neocog()], 1, [limits.Probes(1)])
+    outcomes = comparison.outcomes
     assert [o.samples for o in outcomes] == [[], []]
     assert outcomes[0].failure.startswith("WrongResult: result 0 errs by 1.0e+00")
     assert outcomes[1].failure == "RuntimeError: no such kernel"
+
+
+class Watched(peers.Peer):
+    """A peer that computes the right thing, and notes its calls and the threads it had."""
+
+    name = "watched"
+
+    def __init__(self, spoil_first: bool = False) -> None:
+        self.ran: list[int] = []
+        self._threads, self._spoil_first = 0, spoil_first
+
+    @staticmethod
+    def missing() -> None:
+        return None
+
+    def version(self) -> str:
+        return "1"
+
+    @contextmanager
+    def session(self, threads: int) -> Iterator[None]:
+        before, self._threads = self._threads, threads
+        yield
+        self._threads = before
+
+    def entries(self, row, pass_):
+        yield peers.Entry(self.name, "NCHW", False, self._build)
+
+    def _build(self, row, pass_, arrays) -> peers.Contender:
+        exact = check.expected(row, pass_, arrays)
+
+        def call():
+            self.ran.append(self._threads)
+            return tuple(y.astype(np.float32) * (2 if self._spoil_first and len(self.ran) == 1 else 1) for y in exact)
+
+        return peers.Contender(call, lambda returned: returned, setup=100.0)
+
+
+@pytest.fixture
+def no_wait(monkeypatch):
+    """One call per sample, and small probes."""
+    monkeypatch.setattr(limits.Probes, "ELEMENTS", 1 << 10)
+    monkeypatch.setattr(timing, "LEAST_SAMPLE", 0.0)
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_the_first_call_is_the_one_that_is_checked_and_setup_belongs_to_it():
+    watched = Watched()
+    (comparison,) = compare(TINY[0], "forward", [watched], 1, [limits.Probes(1)])
+    assert comparison.outcomes[0].first > 100
+    assert comparison.outcomes[0].seconds < 100
+    (comparison,) = compare(TINY[0], "forward", [wrong := Watched(spoil_first=True)], 1, [limits.Probes(1)])
+    assert "errs by 1.0e+00" in comparison.outcomes[0].failure
+    assert len(wrong.ran) == 1
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_thread_counts_take_turns_in_every_round():
+    watched = Watched()
+    one, two = compare(TINY[0], "forward", [watched], 3, [limits.Probes(1), limits.Probes(2)])
+    assert (one.threads, two.threads) == (1, 2)
+    assert [len(c.outcomes[0].samples) for c in (one, two)] == [3, 3]
+    # First calls, calibration, and rounds of which every other one goes backwards.
+    assert [threads for threads, _ in groupby(watched.ran)] == [1, 2, 1, 2, 1, 2, 1, 2]
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_a_contender_computes_with_the_threads_of_its_comparison(monkeypatch):
+    seen = []
+
+    def watch(self, ops, a, **data_format):
+        def call():
+            seen.append(neocog.get_num_threads())
+            return ops.conv2d(a["x"], a["weight"], a["bias"], **self.steps, **data_format)
+
+        return call
+
+    monkeypatch.setattr(Conv, "neocog_forward", watch)
+    before = neocog.get_num_threads()
+    compare(TINY[0], "forward", [peers.Neocog()], 1, [limits.Probes(1), limits.Probes(3)])
+    assert neocog.get_num_threads() == before
+    assert set(seen) == {1, 3}
+    # Two layouts, each called first, to calibrate, and twice in the round.
+    assert seen.count(1) == seen.count(3)
+
+
+def test_a_session_inside_another_gives_its_threads_back():
+    found, _ = peers.find([name for name, peer in peers.PEERS.items() if peer.missing() is None])
+    for peer in found:
+        threads = {"neocog": neocog.get_num_threads}
+        if peer.name == "torch":
+            threads["torch"] = pytest.importorskip("torch").get_num_threads
+        elif peer.name == "onnxruntime":
+            threads["onnxruntime"] = lambda peer=peer: peer._threads
+        with peer.session(2):
+            with peer.session(1):
+                assert threads[peer.name]() == 1
+            assert threads[peer.name]() == 2
+
+
+def test_a_library_that_cannot_start_is_left_to_the_rows():
+    class Broken(Watched):
+        def _build(self, row, pass_, arrays):
+            raise RuntimeError("no such kernel")
+
+    start([Broken(), watched := Watched()], 2)
+    assert watched.ran == [2, 2]  # forward and backward
 
 
 def test_an_absent_peer_is_named_and_skipped(monkeypatch):
@@ -187,12 +333,11 @@ def test_an_absent_peer_is_named_and_skipped(monkeypatch):
 
 
 @pytest.fixture
-def quick(monkeypatch):
-    """One tiny row and no waiting for the limits."""
-    monkeypatch.setattr(bench.ops, "ROWS", TINY[:1])
-    monkeypatch.setattr(limits, "measure", lambda threads: LIMITS)
-    monkeypatch.setattr(limits.Probes, "ELEMENTS", 1 << 10)
-    monkeypatch.setattr(timing, "LEAST_SAMPLE", 0.0)
+def quick(monkeypatch, no_wait):
+    """One tiny row in each set and no waiting for the limits."""
+    monkeypatch.setitem(bench.ops.SETS, bench.ops.STANDARD, TINY[:1])
+    monkeypatch.setitem(bench.ops.SETS, "complaints", [REPORTED])
+    monkeypatch.setattr(limits, "measure", lambda threads: replace(LIMITS, threads=threads))
 
 
 @pytest.mark.usefixtures("quick")
@@ -202,14 +347,93 @@ def test_json_holds_every_contender(capsys):
     assert record["machine"]["cpu"]["model"]
     assert record["limits"]["fma_peak"] == LIMITS.fma_peak
     assert [(row["name"], row["pass"]) for row in record["rows"]] == [("strided", pass_) for pass_ in PASSES]
+    assert {(row["threads"], row["issue"]) for row in record["rows"]} == {(1, None)}
     for row in record["rows"]:
         assert [entry["layout"] for entry in row["contenders"]] == ["NCHW", "NHWC"]
         for entry in row["contenders"]:
             assert entry["failure"] is None
             assert entry["error"] < check.TOLERANCE
+            assert entry["rms_error"] < check.TOLERANCE
+            assert entry["first_seconds"] > 0
             assert len(entry["samples"]) == 2
             assert entry["flops_per_second"] == row["flops"] / entry["seconds"]
             assert entry["of_fma_peak"] == entry["flops_per_second"] / row["reach"]["fma_peak"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_json_holds_every_number_of_threads(capsys):
+    assert main(["ops", "--repeat", "1", "--threads", "2,1,2", "--peers", "", "--json", "-"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert [(row["pass"], row["threads"]) for row in record["rows"]] == [(p, n) for p in PASSES for n in (1, 2)]
+    assert {n: part["limits"]["threads"] for n, part in record["by_threads"].items()} == {"1": 1, "2": 2}
+    assert record["machine"]["bench_threads"] == record["limits"]["threads"] == 2
+    assert record["summary"] == record["by_threads"]["2"]["summary"]
+
+
+@pytest.mark.usefixtures("quick")
+def test_complaints_are_a_set_of_rows_with_a_column_for_the_issue(capsys):
+    words = ["ops", "--repeat", "1", "--threads", "1", "--peers", "", "--pass", "forward"]
+    assert main([*words, "--set", "complaints"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2].split()[:3] == ["forward", "issue", "GFLOP"]
+    assert lines[-1].split()[:2] == [REPORTED.name, REPORTED.issue]
+    assert main([*words, "--set", "complaints", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["settings"]["set"] == "complaints"
+    assert [row["issue"] for row in record["rows"]] == [REPORTED.issue]
+    assert main(words) == 0
+    assert "issue" not in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("quick")
+def test_there_is_a_table_for_each_number_of_threads_and_columns_on_demand(capsys):
+    words = ["ops", "--repeat", "1", "--peers", "", "--pass", "forward"]
+    assert main([*words, "--threads", "1,2", "--show", "first,rms"]) == 0
+    text = capsys.readouterr().out
+    assert "threads 1, 2)" in text
+    assert [line.split("GFLOP")[0].strip() for line in text.splitlines() if line.startswith("forward")] == [
+        "forward, 1 thread",
+        "forward, 2 threads",
+    ]
+    assert text.count("neocog, first, ms") == text.count("RMS error / RMS value") == 2
+    assert main([*words, "--threads", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "first" not in text
+    assert "RMS" not in text
+
+
+def test_columns_on_demand_hold_the_first_call_and_the_rms_error():
+    ours = [Outcome("neocog", "NCHW", False, [1.0], 3e-7, None, 2e-7, 5.0)]
+    ours.append(Outcome("neocog", "NHWC", True, [1.0], 1e-7, None, 4e-7, 6.0))
+    theirs = Outcome("torch", "NCHW", False, [2.0], 5e-7, None, 6e-7, 7.0)
+    row = Comparison(TINY[0], "forward", 1, [*ours, theirs], REACH)
+    *_, line, mean, worst = report.table([row], report.SHOWN)
+    times, rest = line.split()[3:9], line.split()[13:]
+    assert times == ["1000.0", "1000.0", "2000.0", "5000.0", "6000.0", "7000.0"]
+    assert rest == ["3e-07", "5e-07", "4e-07", "6e-07", "2.00", "2.00"]
+    assert mean.split() == ["geometric", "mean", "2.00", "2.00"]
+    assert worst == "worst against torch: strided, 2.00"
+    assert len(mean) == len(line)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_readme_takes_the_standard_rows_with_the_most_threads(tmp_path, capsys):
+    pytest.importorskip("torch")
+    record, page = tmp_path / "record.json", tmp_path / "README.md"
+    words = ["ops", "--repeat", "1", "--peers", "torch", "--json", str(record)]
+    assert main([*words, "--threads", "1,2"]) == 0
+    page.write_text(f"above\n{readme.BEGIN}old\n{readme.END}\nbelow\n")
+    readme.write(record, page)
+    text = page.read_text()
+    assert "2 threads" in text
+    (line,) = (line for line in text.splitlines() if line.startswith("| strided"))
+    last = [row for row in json.loads(record.read_text())["rows"] if row["pass"] == "forward"][-1]
+    assert last["threads"] == 2
+    assert line.split(" | ")[4:6] == readme._cells(last, "torch")
+    assert main([*words, "--set", "complaints"]) == 0
+    with pytest.raises(ValueError, match="holds the rows of --set complaints"):
+        readme.write(record, page)
+    assert page.read_text() == text
 
 
 @pytest.mark.usefixtures("quick")
@@ -228,7 +452,7 @@ def test_a_failure_is_an_exit_code_and_a_line(capsys, monkeypatch, tmp_path):
 def test_limits_are_printed_or_written(capsys):
     assert main(["limits", "--threads", "1"]) == 0
     assert "2.0 GFLOP/s" in capsys.readouterr().out
-    assert main(["limits", "--json"]) == 0
+    assert main(["limits", "--threads", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["limits"] == vars(LIMITS)
 
 
@@ -244,6 +468,9 @@ def test_rows_that_match_nothing_are_listed(capsys):
         (["--peers", "caffe"], "'caffe' is not one of torch, onnxruntime"),
         (["--repeat", "0"], "'0' is not a whole number of at least 1"),
         (["--rows", "("], "not a regular expression"),
+        (["--set", "praise"], "invalid choice: 'praise'"),
+        (["--show", "first,last"], "'last' is not one of first, rms"),
+        (["--threads", "2,0"], "'0' is not a whole number of at least 1"),
         (["--json", "no/such/folder/x.json"], "cannot be written"),
     ],
 )
