@@ -3,6 +3,8 @@
 The matrices follow from the points by Toom and Cook's construction, and not from the code that they check. They are
 those of a tile of m outputs of a kernel of some taps along an axis, which takes the first m + taps - 2 finite points
 and infinity; a full tile takes them all. One tap is not transformed.
+
+With stride 2 the images and kernels are those of the phases: every second row and column of x, or, transposed, of y.
 """
 
 from __future__ import annotations
@@ -10,11 +12,14 @@ from __future__ import annotations
 import numpy as np
 
 Array = np.ndarray
-POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
+
+
+def finite_points(taps: int) -> tuple[float, ...]:
+    return (0.5, -0.5, 1.5, -1.5) if taps == 2 else (0.0, 0.75, -0.75, 1.5, -1.5)
 
 
 def full_tile(taps: int) -> int:
-    return 1 if taps == 1 else len(POINTS) + 2 - taps
+    return 1 if taps == 1 else len(finite_points(taps)) + 2 - taps
 
 
 def matrices(m: int, taps: int = 3) -> tuple[Array, Array, Array]:
@@ -25,11 +30,12 @@ def matrices(m: int, taps: int = 3) -> tuple[Array, Array, Array]:
     n = m + taps - 1
     if n == 1:
         return np.ones((1, 1)), np.ones((1, 1)), np.ones((1, 1))
-    used, dropped = POINTS[: n - 1], POINTS[n - 1 :]
+    points = finite_points(taps)
+    used, dropped = points[: n - 1], points[n - 1 :]
     a, g, b = np.zeros((m, n)), np.zeros((n, taps)), np.zeros((n, n))
     for i, p in enumerate(used):
         a[:, i] = p ** np.arange(m)
-        g[i] = p ** np.arange(taps) / np.prod([p - q for q in POINTS if q != p])
+        g[i] = p ** np.arange(taps) / np.prod([p - q for q in points if q != p])
         others = np.polynomial.polynomial.polyfromroots([q for q in used if q != p])
         b[i, : n - 1] = others * np.prod([p - q for q in dropped])
     a[m - 1, -1] = g[-1, taps - 1] = 1
@@ -38,10 +44,11 @@ def matrices(m: int, taps: int = 3) -> tuple[Array, Array, Array]:
 
 
 def tiles(outputs: int, taps: int) -> list[tuple[int, int]]:
-    """(first output, m) of the tiles along an axis: full, but for the last one of three taps."""
+    """(first output, m) of the tiles along an axis: full, but for the last one of two or three taps."""
     full = full_tile(taps)
     count = -(-outputs // full)
-    last = max(2, outputs - full * (count - 1)) if taps == 3 else full
+    rest = outputs - full * (count - 1)
+    last = {2: rest if rest < 3 else full, 3: max(2, rest)}.get(taps, full)
     return [(full * i, full if i < count - 1 else last) for i in range(count)]
 
 
@@ -97,3 +104,43 @@ def weight_magnitude(
             m += d.transpose(3, 1, 2, 0) @ v.transpose(3, 1, 0, 2)
     m = m.transpose(1, 2, 3, 0).reshape(out, x.shape[1] // groups, len(bh), len(bw))
     return gh.T @ m @ gw
+
+
+def strided_magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: int, outputs: Array) -> Array:
+    """magnitude at stride 2 along every axis of more than one tap, for y of (P, Q) `outputs`."""
+    steps = [1 if taps == 1 else 2 for taps in weight.shape[2:]]
+    # A phase of (P + 1, Q + 1) pixels has (P, Q) outputs of 2 taps.
+    sizes = [step * (size + step - 1) for step, size in zip(steps, outputs, strict=True)]
+    room = (size + have + sum(pads) for size, have in zip(sizes, x.shape[2:], strict=True))
+    padded = np.zeros((*x.shape[:2], *room))
+    padded[:, :, pads[0] : pads[0] + x.shape[2], pads[2] : pads[2] + x.shape[3]] = x
+    padded = padded[:, :, : sizes[0], : sizes[1]]
+    phases = [(..., *(np.s_[first::step] for first, step in zip(at, steps, strict=True))) for at in np.ndindex(*steps)]
+    return sum(magnitude(padded[phase], weight[phase], (0, 0, 0, 0), groups) for phase in phases)
+
+
+def transposed_magnitude(x: Array, weight: Array, pads: tuple[int, int], groups: int, outputs: Array) -> Array:
+    """The same for transposed convolution of stride 2: x (N, C, H, W), weight (C, O / groups, R, S), y `outputs`."""
+    steps = [1 if taps == 1 else 2 for taps in weight.shape[2:]]
+    firsts = [pad // step for pad, step in zip(pads, steps, strict=True)]
+    before = [pad - step * first for pad, step, first in zip(pads, steps, firsts, strict=True)]
+    counts = [-(-(size + skip) // step) for size, skip, step in zip(outputs, before, steps, strict=True)]
+    # Output 2 u + phase - pad meets inputs u - 1 and u; the first u is `firsts`.
+    margin = [step - 1 for step in steps]
+    padded = np.zeros(
+        (
+            *x.shape[:2],
+            *(first + count + 2 + size for first, count, size in zip(firsts, counts, x.shape[2:], strict=True)),
+        )
+    )
+    padded[:, :, margin[0] : margin[0] + x.shape[2], margin[1] : margin[1] + x.shape[3]] = x
+    window = [np.s_[first : first + count + more] for first, count, more in zip(firsts, counts, margin, strict=True)]
+    grouped = weight.reshape(groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+    kernel = grouped.reshape(-1, weight.shape[0] // groups, *weight.shape[2:])
+    y = np.zeros((len(x), len(kernel), *(step * count for step, count in zip(steps, counts, strict=True))))
+    for at in np.ndindex(*steps):
+        phase = tuple(np.s_[first::step] for first, step in zip(at, steps, strict=True))
+        y[(..., *phase)] = magnitude(
+            padded[(..., *window)], kernel[(..., *phase)][..., ::-1, ::-1], (0, 0, 0, 0), groups
+        )
+    return y[:, :, before[0] :, before[1] :][:, :, : outputs[0], : outputs[1]]

@@ -3,7 +3,7 @@
 
 #include "bindings/conv_arguments.h"
 #include "ops/conv/conv_batch_norm.h"
-#include "ops/conv/winograd_kernels.h"
+#include "ops/conv/winograd_plan.h"
 
 namespace neocog::bindings {
 namespace {
@@ -58,14 +58,17 @@ py::tuple conv_batch_norm_training(const ArrayRef& x, const ArrayRef& weight, co
   });
 }
 
-// F(outputs of a tile, taps), with both axes where both have taps.
-std::string winograd_name(int64_t taps_h, int64_t taps_w) {
+// F(outputs of a tile, taps), with both axes where both have taps; those of a phase where there are several.
+std::string winograd_name(const ConvGeometry& g) {
+  const int64_t phases = winograd_phases(g.h) * winograd_phases(g.w);
+  const int64_t taps_h = winograd_taps(g.h), taps_w = winograd_taps(g.w);
   const auto sizes = [](int64_t h, int64_t w, bool two) {
     return two ? std::to_string(h) + "x" + std::to_string(w) : std::to_string(h * w);
   };
   const bool two = taps_h > 1 && taps_w > 1;
   return "Winograd F(" + sizes(winograd_tile(taps_h), winograd_tile(taps_w), two) + ", " +
-         sizes(taps_h, taps_w, two) + ")";
+         sizes(taps_h, taps_w, two) + ")" +
+         (phases > 1 ? ", " + std::to_string(phases) + " phases" : std::string());
 }
 
 // The method that conv_forward takes for images of this shape (N, C, H, W), for people to read.
@@ -77,7 +80,7 @@ std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& wei
     switch (neocog::conv_kernel<decltype(zero)>(
         g, channels_last ? Layout::kChannelsLast : Layout::kChannelsFirst)) {
       case ConvKernel::kDepthwise: return "depthwise";
-      case ConvKernel::kWinograd: return winograd_name(g.h.kernel, g.w.kernel);
+      case ConvKernel::kWinograd: return winograd_name(g);
       case ConvKernel::kFewPixels: return "direct, few pixels";
       case ConvKernel::kPixelVectors: return "direct, vectors of pixels";
       case ConvKernel::kNarrowGroups: return "direct, several groups to a vector";

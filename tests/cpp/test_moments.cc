@@ -43,6 +43,7 @@ const Case kCases[] = {
     {"one dimension", {2, 50, 52, 1, axis(1, 1), axis(901, 3, 1, 1)}},
     {"one dimension, dilated", {2, 50, 52, 1, axis(1, 1), {901, 3, 1, 4, 4, 4}}},
     {"five by five", {1, 33, 40, 1, axis(19, 5, 1, 2), axis(20, 5, 1, 2)}},
+    {"phases of stride 2", {2, 33, 40, 1, {68, 4, 2, 1, 1, 1}, {70, 4, 2, 1, 1, 1}}},
     {"one channel of one image", {1, 3, 1, 1, axis(9, 3), axis(11, 3)}},
 };
 

@@ -29,7 +29,7 @@ template <class T>
 struct WinogradCall {
   const WinogradPlan& plan;
   WinogradWindow window;
-  int64_t groups;
+  const ConvGeometry& geometry;
   Image<const T> x;
   const T* weight;
   WeightRole role;
@@ -38,11 +38,34 @@ struct WinogradCall {
   const T* zeros;  // a pixel of padding
   Finish<T> finish;
 
-  // u (36, C/groups, panel's columns): channels c0 to c1 of it.
+  int64_t width(int64_t panel) const {
+    return plan.split.width(panel / plan.out_phases) * gemm_kernels<T>().lanes;
+  }
+
+  // u (points, depth, panel's columns): channels c0 to c1 of every phase of the inputs.
   void transform_kernels(int64_t g, int64_t panel, int64_t c0, int64_t c1, T* taps, T* u) const {
+    const int64_t out_phase = panel % plan.out_phases, columns = width(panel);
+    for (int64_t phase = 0; phase < window.in_phases(); ++phase) {
+      pack_taps(g, panel / plan.out_phases, phase + out_phase, c0, c1, taps);
+      winograd_kernels<T>().filter(plan.h.taps, plan.w.taps, taps, (c1 - c0) * columns,
+                                   u + (phase * plan.in_group + c0) * columns, plan.point_u(columns));
+    }
+  }
+
+  // taps (taps of a phase, channels c0 to c1, columns of a panel of `split`); transposed, turned by 180
+  // degrees.
+  void pack_taps(int64_t g, int64_t panel, int64_t phase, int64_t c0, int64_t c1, T* taps) const {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
-    const int64_t count = c1 - c0, vectors = plan.split.width(panel), width = vectors * kernels.lanes;
-    const int64_t size = plan.h.taps * plan.w.taps;
+    const int64_t count = c1 - c0, vectors = plan.split.width(panel);
+    const WindowAxis &h = geometry.h, &w = geometry.w;
+    const int64_t size = h.kernel * w.kernel, of_phase = plan.h.taps * plan.w.taps;
+    std::array<int64_t, kWinogradMostTaps> index;  // among the taps of the phase, -1 in another
+    for (int64_t t = 0; t < size; ++t) {
+      const int64_t r = t / w.kernel, s = t % w.kernel, rows = winograd_phases(h), cols = winograd_phases(w);
+      const int64_t in_phase = r / rows * plan.w.taps + s / cols;
+      const bool has = r % rows * cols + s % cols == phase;
+      index[t] = !has ? -1 : role == WeightRole::kForward ? in_phase : of_phase - 1 - in_phase;
+    }
     const T* const of_group = weight + g * plan.in_group * plan.out_group * size;
     std::array<int64_t, kWinogradMostTaps * kFilterChannels> place;
     PanelSource<T> source{of_group, plan.out_group, plan.in_group * size, 1,
@@ -50,7 +73,7 @@ struct WinogradCall {
     if (role == WeightRole::kForward) {
       source.data += c0 * size;
       for (int64_t c = 0; c < count; ++c) {
-        for (int64_t t = 0; t < size; ++t) place[c * size + t] = t * count + c;
+        for (int64_t t = 0; t < size; ++t) place[c * size + t] = index[t] < 0 ? -1 : index[t] * count + c;
       }
     } else {
       source = {of_group + c0 * plan.out_group * size,
@@ -61,11 +84,9 @@ struct WinogradCall {
                 size,
                 place.data(),
                 1};
-      for (int64_t t = 0; t < size; ++t) place[t] = (size - 1 - t) * count;
+      for (int64_t t = 0; t < size; ++t) place[t] = index[t] < 0 ? -1 : index[t] * count;
     }
     kernels.pack_panel(source, plan.split.begin(panel) * kernels.lanes, vectors, taps);
-    winograd_kernels<T>().filter(plan.h.taps, plan.w.taps, taps, count * width, u + c0 * width,
-                                 plan.point_u(width));
   }
 
   // v: tiles of `part`, which lies inside `block`.
@@ -73,11 +94,11 @@ struct WinogradCall {
                         T* v) const {
     each_window<Under::kInputs>(
         x, g * plan.in_group, plan.in_group, window, plan.h, plan.w, part, zeros, space.strip,
-        [&](const T* const* pixel, int64_t row, int64_t col) {
+        [&](const T* const* pixel, int64_t row, int64_t col, int64_t phase) {
           const int64_t tile = (row - block.row0) * block.cols() + col - block.col0;
           winograd_kernels<T>().input({pixel, plan.in_group, plan.h.taps, plan.w.taps,
                                        plan.h.size(row % plan.h.tiles), plan.w.size(col),
-                                       v + tile * plan.tile_v, plan.point_v});
+                                       v + tile * plan.tile_v + phase * plan.in_group, plan.point_v});
         });
   }
 
@@ -103,9 +124,10 @@ struct WinogradCall {
   void multiply(int64_t g, int64_t panel, const TileBlock& block, const T* v, const T* u, Ahead<T> after,
                 const Workspace<T>& space) const {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
-    const int64_t vectors = plan.split.width(panel), width = vectors * kernels.lanes,
+    const int64_t part = panel / plan.out_phases, phase = panel % plan.out_phases;
+    const int64_t vectors = plan.split.width(part), width = vectors * kernels.lanes,
                   point_u = plan.point_u(width);
-    const int64_t first = plan.split.begin(panel) * kernels.lanes;
+    const int64_t first = plan.split.begin(part) * kernels.lanes;
     const int64_t columns = std::min(width, plan.out_group - first), channel = g * plan.out_group + first;
     const std::array<int64_t, 4> counts = list_tiles(block, width, space);
     const int64_t no_tap = 0;
@@ -113,19 +135,29 @@ struct WinogradCall {
       const int kind =
           (plan.h.last_has(p / plan.w.points) ? 0 : 1) + (plan.w.last_has(p % plan.w.points) ? 0 : 2);
       const Ahead<T> next =
-          p + 1 < plan.points() ? Ahead<T>{u + (p + 1) * point_u, plan.in_group * width} : after;
-      kernels.taps_panel({v + p * plan.point_v, space.row[kind], &no_tap, counts[kind], 1, plan.in_group,
+          p + 1 < plan.points() ? Ahead<T>{u + (p + 1) * point_u, plan.depth * width} : after;
+      kernels.taps_panel({v + p * plan.point_v, space.row[kind], &no_tap, counts[kind], 1, plan.depth,
                           u + p * point_u, vectors, width, nullptr, space.m + p * width, space.out[kind],
                           false, T(0), T(0), next});
     }
+    transform_sums(channel, columns, phase, width, block, space);
+  }
+
+  // y of the sums of a panel, `columns` of which exist, from `channel` on.
+  void transform_sums(int64_t channel, int64_t columns, int64_t phase, int64_t width, const TileBlock& block,
+                      const Workspace<T>& space) const {
+    // From an output of a tile to the next, and those of this phase before the image.
+    const int64_t step_h = window.step_h * window.out_h, step_w = window.step_w * window.out_w;
+    const int64_t row0 = phase / window.out_w - window.before_h,
+                  col0 = phase % window.out_w - window.before_w;
     each_image(
         block, plan.h.tiles, [&](int64_t index, int64_t tile_row, int64_t tile_rows, int64_t first_row) {
           // Outputs: every step-th row and column of y from (top, left) on.
           const int64_t n = window.image(index), shift = window.col(index);
-          const int64_t top = window.row(index) + tile_row * plan.h.tile * window.step_h;
-          const int64_t begin = block.col0 * plan.w.tile * window.step_w, left = begin + shift;
-          const int64_t rows = std::min(ceil_div(y.h - top, window.step_h), tile_rows * plan.h.tile);
-          const int64_t cols = std::min(ceil_div(y.w - left, window.step_w), block.cols() * plan.w.tile);
+          const int64_t top = window.row(index) + tile_row * plan.h.tile * step_h + row0;
+          const int64_t begin = block.col0 * plan.w.tile * step_w, left = begin + shift + col0;
+          const int64_t rows = std::min(ceil_div(y.h - top, step_h), tile_rows * plan.h.tile);
+          const int64_t cols = std::min(ceil_div(y.w - left, step_w), block.cols() * plan.w.tile);
           WinogradOutput<T> out{nullptr,
                                 width,
                                 columns,
@@ -138,13 +170,26 @@ struct WinogradCall {
                                 T(0),
                                 finish.clamp_hi,
                                 nullptr,
-                                window.step_h * y.stride_h(),
-                                window.step_w * y.stride_w(),
+                                step_h * y.stride_h(),
+                                step_w * y.stride_w(),
+                                0,
+                                0,
                                 0,
                                 0};
-          T* base = nullptr;
+          // All phases of the outputs, together.
+          const int64_t above = tile_row * plan.h.tile * step_h - window.before_h,
+                        before = begin - window.before_w;
+          const int64_t all_top = std::max<int64_t>(0, above), all_left = std::max<int64_t>(0, before);
+          const int64_t all_rows = std::min(y.h, above + tile_rows * plan.h.tile * step_h) - all_top;
+          const int64_t all_cols = std::min(y.w, before + block.cols() * plan.w.tile * step_w) - all_left;
+          T *base = nullptr, *results = space.results;
           if (y.channels_last()) {
             base = y.at(n, channel, top, left);
+          } else if (plan.out_phases > 1) {
+            results += first_row * block.cols() * plan.h.tile * plan.w.tile * plan.out_phases * width;
+            base = results + ((top - all_top) * all_cols + left - all_left) * width;
+            out.stride_w = step_w * width;
+            out.stride_h = step_h * all_cols * width;
           } else {
             const int64_t apart = window.beside_step();
             base = space.results + (apart > 1 ? shift * width : 0);
@@ -154,20 +199,27 @@ struct WinogradCall {
           for (int64_t i = 0; i < tile_rows; ++i) {
             out.tile_h = plan.h.size(tile_row + i);
             out.rows = std::min(plan.h.tile, rows - i * plan.h.tile);
+            out.row0 = top < 0 && i == 0 ? 1 : 0;
             for (int64_t j = 0; j < block.cols(); ++j) {
               out.tile_w = plan.w.size(block.col0 + j);
               out.cols = std::min(plan.w.tile, cols - j * plan.w.tile);
-              if (out.rows <= 0 || out.cols <= 0) continue;
+              out.col0 = left < 0 && j == 0 ? 1 : 0;
+              if (out.rows <= out.row0 || out.cols <= out.col0) continue;
               out.m = space.m + ((first_row + i) * block.cols() + j) * plan.points() * width;
               out.y = base + i * plan.h.tile * out.stride_h + j * plan.w.tile * out.stride_w;
-              if (plan.h.taps == 1 && y.channels_last() && window.step_w <= kWinogradNear) {
+              if (plan.h.taps == 1 && y.channels_last() && step_w <= kWinogradNear) {
                 prefetch_pixels<true>(out.y + kWinogradAhead * plan.w.tile * out.stride_w, out.stride_w,
                                       plan.w.tile, columns);
               }
               winograd_kernels<T>().output(out);
             }
           }
-          if (!window.beside) {
+          if (plan.out_phases > 1) {
+            if (phase == plan.out_phases - 1) {
+              finish_outputs(n, channel, columns, {all_top, all_rows, all_left, all_cols}, 1, 1, width,
+                             results);
+            }
+          } else if (!window.beside) {
             finish_outputs(n, channel, columns, {top, rows, left, cols}, window.step_h, window.step_w, width,
                            space.results);
           } else if (shift == window.step_w - 1) {
@@ -209,17 +261,20 @@ void run_one_block(const WinogradCall<T>& call, T* v, const std::vector<Workspac
   const WinogradPlan& plan = call.plan;
   const int threads = static_cast<int>(spaces.size());
   const TileBlock whole = plan.block(0, 0);
-  parallel_for(call.groups * plan.rows, threads, [&](int64_t item, int thread) {
+  parallel_for(call.geometry.groups * plan.rows, threads, [&](int64_t item, int thread) {
     const int64_t g = item / plan.rows, row = item % plan.rows;
     call.transform_inputs(g, {row, row + 1, 0, plan.w.tiles}, whole, spaces[thread], v + g * plan.size_v());
   });
-  parallel_for(call.groups * plan.split.panels, threads, [&](int64_t item, int thread) {
-    const int64_t g = item / plan.split.panels, panel = item % plan.split.panels;
+  parallel_for(call.geometry.groups * plan.split.panels, threads, [&](int64_t item, int thread) {
+    const int64_t g = item / plan.split.panels, first = item % plan.split.panels * plan.out_phases;
     const Workspace<T>& space = spaces[thread];
-    for (int64_t c = 0; c < plan.in_group; c += kFilterChannels) {
-      call.transform_kernels(g, panel, c, std::min(plan.in_group, c + kFilterChannels), space.taps, space.u);
+    for (int64_t panel = first; panel < first + plan.out_phases; ++panel) {
+      for (int64_t c = 0; c < plan.in_group; c += kFilterChannels) {
+        call.transform_kernels(g, panel, c, std::min(plan.in_group, c + kFilterChannels), space.taps,
+                               space.u);
+      }
+      call.multiply(g, panel, whole, v + g * plan.size_v(), space.u, {}, space);
     }
-    call.multiply(g, panel, whole, v + g * plan.size_v(), space.u, {}, space);
   });
 }
 
@@ -229,32 +284,51 @@ void run_blocks(const WinogradCall<T>& call, T* packed, const std::vector<Worksp
   const WinogradPlan& plan = call.plan;
   const int threads = static_cast<int>(spaces.size());
   const auto panel_u = [&](int64_t g, int64_t panel) {
-    return packed + (g * plan.split.panels + panel) * plan.size_u();
+    return packed + (g * plan.panels() + panel) * plan.size_u();
   };
   const int64_t parts = ceil_div(plan.in_group, kFilterChannels);
-  parallel_for(call.groups * plan.split.panels * parts, threads, [&](int64_t item, int thread) {
-    const int64_t part = item % parts, panel = item / parts % plan.split.panels,
-                  g = item / parts / plan.split.panels;
+  parallel_for(call.geometry.groups * plan.panels() * parts, threads, [&](int64_t item, int thread) {
+    const int64_t part = item % parts, panel = item / parts % plan.panels(), g = item / parts / plan.panels();
     call.transform_kernels(g, panel, plan.in_group * part / parts, plan.in_group * (part + 1) / parts,
                            spaces[thread].taps, panel_u(g, panel));
   });
-  parallel_for(
-      call.groups * plan.blocks_h * plan.blocks_w * plan.chunks, threads, [&](int64_t item, int thread) {
-        const int64_t chunk = item % plan.chunks;
-        item /= plan.chunks;
-        const TileBlock block = plan.block(item / plan.blocks_w % plan.blocks_h, item % plan.blocks_w);
-        const int64_t g = item / plan.blocks_w / plan.blocks_h;
-        const Workspace<T>& space = spaces[thread];
-        call.transform_inputs(g, block, block, space, space.v);
-        const int64_t panel0 = plan.split.panels * chunk / plan.chunks;
-        const int64_t panel1 = plan.split.panels * (chunk + 1) / plan.chunks;
-        for (int64_t panel = panel0; panel < panel1; ++panel) {
-          const int64_t next = panel + 1 < panel1 ? panel + 1 : panel0;
-          const Ahead<T> after{panel_u(g, next),
-                               plan.in_group * plan.split.width(next) * gemm_kernels<T>().lanes};
-          call.multiply(g, panel, block, space.v, panel_u(g, panel), after, space);
-        }
-      });
+  parallel_for(call.geometry.groups * plan.blocks_h * plan.blocks_w * plan.chunks, threads,
+               [&](int64_t item, int thread) {
+                 const int64_t chunk = item % plan.chunks;
+                 item /= plan.chunks;
+                 const TileBlock block =
+                     plan.block(item / plan.blocks_w % plan.blocks_h, item % plan.blocks_w);
+                 const int64_t g = item / plan.blocks_w / plan.blocks_h;
+                 const Workspace<T>& space = spaces[thread];
+                 call.transform_inputs(g, block, block, space, space.v);
+                 const int64_t panel0 = plan.split.panels * chunk / plan.chunks * plan.out_phases;
+                 const int64_t panel1 = plan.split.panels * (chunk + 1) / plan.chunks * plan.out_phases;
+                 for (int64_t panel = panel0; panel < panel1; ++panel) {
+                   const int64_t next = panel + 1 < panel1 ? panel + 1 : panel0;
+                   const Ahead<T> after{panel_u(g, next), plan.depth * call.width(next)};
+                   call.multiply(g, panel, block, space.v, panel_u(g, panel), after, space);
+                 }
+               });
+}
+
+// The window of one axis: where it begins, phases of inputs and outputs, outputs before the image.
+struct AxisWindow {
+  int64_t pad, in_phases, out_phases, before;
+};
+AxisWindow axis_window(const WindowAxis& axis, WeightRole role) {
+  const int64_t phases = winograd_phases(axis);
+  if (role == WeightRole::kForward) return {axis.pad_lo, phases, 1, 0};
+  // Turned, the tap that met input i + r * dilation - pad meets i - r * dilation + pad.
+  if (phases == 1) return {winograd_reach(axis) - axis.pad_lo, 1, 1, 0};
+  // Output 2 u + phase - pad meets inputs u and u - 1, for both phases.
+  const int64_t first = floor_div(axis.pad_lo, phases);
+  return {1 - first, 1, phases, axis.pad_lo - phases * first};
+}
+
+WinogradWindow winograd_window(const ConvGeometry& g, WeightRole role, bool beside) {
+  const AxisWindow h = axis_window(g.h, role), w = axis_window(g.w, role);
+  return {h.pad,       w.pad,        winograd_step(g.h), winograd_step(g.w), beside,  h.in_phases,
+          w.in_phases, h.out_phases, w.out_phases,       h.before,           w.before};
 }
 
 }  // namespace
@@ -271,23 +345,20 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
     });
     return;
   }
-  // Turned, the tap that met input i + r * dilation - pad meets i - r * dilation + pad.
-  const bool forward = role == WeightRole::kForward;
   const int64_t groups = g.groups;
-  const WinogradWindow window{forward ? g.h.pad_lo : winograd_reach(g.h) - g.h.pad_lo,
-                              forward ? g.w.pad_lo : winograd_reach(g.w) - g.w.pad_lo, winograd_step(g.h),
-                              winograd_step(g.w), beside};
+  const WinogradWindow window = winograd_window(g, role, beside);
   const WinogradPlan plan = winograd_plan(g, x, y, window);
   const int threads = threads_for(plan.one_block ? groups * std::max(plan.rows, plan.split.panels)
                                                  : groups * plan.blocks_h * plan.blocks_w * plan.chunks);
-  const int64_t shared = plan.one_block ? groups * plan.size_v() : groups * plan.split.panels * plan.size_u();
+  const int64_t shared = plan.one_block ? groups * plan.size_v() : groups * plan.panels() * plan.size_u();
   const int64_t size_v = plan.one_block ? 0 : plan.size_v(), size_u = plan.one_block ? plan.size_u() : 0;
-  const int64_t taps = g.h.kernel * g.w.kernel * kFilterChannels * plan.panel;
+  const int64_t taps = plan.h.taps * plan.w.taps * kFilterChannels * plan.panel;
   // Channels first: the pixels under the tiles, and the results of a panel, turned.
   const int64_t strip_rows = plan.one_block ? 1 : ceil_div(plan.rows, plan.blocks_h);
   const int64_t strip =
       window_strip<Under::kInputs>(x, plan.in_group, window, plan.h, plan.w, strip_rows, plan.cols);
-  const int64_t results = y.channels_last() ? 0 : plan.tiles * plan.h.tile * plan.w.tile * plan.panel;
+  const int64_t results =
+      y.channels_last() ? 0 : plan.tiles * plan.h.tile * plan.w.tile * plan.panel * plan.out_phases;
 
   Scratch scratch(Scratch::bytes_of<T>(shared) + Scratch::bytes_of<T>(plan.in_group) +
                   threads * (Scratch::bytes_of<T>(size_v) + Scratch::bytes_of<T>(plan.size_m()) +
@@ -309,10 +380,10 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
     for (int64_t*& list : space.out) list = scratch.take<int64_t>(plan.tiles);
   }
   // Where outputs lie apart, who asked reads y once more.
-  if (epilogue.moments != nullptr && (window.remainders() == 1 || window.beside)) {
+  if (epilogue.moments != nullptr && plan.out_phases == 1 && (window.remainders() == 1 || window.beside)) {
     epilogue.moments->cut(y, std::min(y.w, plan.cols * plan.w.tile * window.step_w), true, plan.h.tile);
   }
-  const WinogradCall<T> call{plan, window, groups, x, weight, role, epilogue, y, zeros, Finish<T>(epilogue)};
+  const WinogradCall<T> call{plan, window, g, x, weight, role, epilogue, y, zeros, Finish<T>(epilogue)};
   if (plan.one_block) {
     run_one_block(call, common, spaces);
   } else {

@@ -1,5 +1,6 @@
-// Convolution at stride 1 with fewer products, by Winograd's method along each axis: F(4, 3) for 3 taps, F(2,
-// 5) for 5; one tap is left as it is. 3x3 has a quarter of the products, 5x5 0.36, one axis of 3 taps half.
+// Convolution with fewer products, by Winograd's method along each axis. Stride 1: F(4, 3) for 3 taps, F(2, 5)
+// for 5, F(4, 2) for 2; one tap is left as it is. Stride 2: F(4, 2) for the two phases of 4 taps. 3x3 has a
+// quarter of the products, 5x5 0.36, 2x2 and 4x4 of stride 2 0.39, one axis of 3 taps half.
 #pragma once
 
 #include "ops/conv/tap_conv.h"
@@ -10,7 +11,7 @@ namespace neocog {
 // transposed convolution, where the weight is also turned by 180 degrees. With |M| for a matrix of absolute
 // values,
 //   |error| <= (channels of x / groups + 20) * eps * |A^T| (sum over c of |G w G^T| * (|B^T| |x| |B|)) |A|
-// for every tile, before the activation.
+// for every tile, before the activation; with stride 2, forward, the channels are those of all phases of x.
 template <class T>
 void winograd_conv(const ConvGeometry&, Image<const T> x, const T* weight, WeightRole, const Epilogue<T>&,
                    Image<T> y);

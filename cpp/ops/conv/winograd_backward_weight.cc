@@ -155,7 +155,7 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
       T* const space = spaces[thread].strip;
       if (panel < 0) {
         each_window<Under::kInputs>(x, 0, x.c, under, plan.h, plan.w, block, zeros, space,
-                                    [&](const T* const* pixel, int64_t at, int64_t col) {
+                                    [&](const T* const* pixel, int64_t at, int64_t col, int64_t) {
                                       const int64_t tile = (at - first) * plan.w.tiles + col;
                                       transforms.input({pixel, x.c, plan.h.taps, plan.w.taps, plan.h.tile,
                                                         plan.w.tile, v + tile * x.c, plan.point_v});
@@ -166,13 +166,13 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
       const int64_t begin = plan.split.begin(part) * kernels.lanes,
                     width = plan.split.width(part) * kernels.lanes;
       const int64_t columns = std::min(width, plan.out_group - begin);
-      each_window<Under::kOutputs>(dy, group * plan.out_group + begin, columns, outputs, plan.h, plan.w,
-                                   block, zeros, space, [&](const T* const* pixel, int64_t at, int64_t col) {
-                                     const int64_t tile = (at - first) * plan.w.tiles + col;
-                                     transforms.gradient(plan.h.taps, plan.w.taps, pixel, columns,
-                                                         d + panel * plan.panel_d + tile * width,
-                                                         plan.point_d);
-                                   });
+      each_window<Under::kOutputs>(
+          dy, group * plan.out_group + begin, columns, outputs, plan.h, plan.w, block, zeros, space,
+          [&](const T* const* pixel, int64_t at, int64_t col, int64_t) {
+            const int64_t tile = (at - first) * plan.w.tiles + col;
+            transforms.gradient(plan.h.taps, plan.w.taps, pixel, columns,
+                                d + panel * plan.panel_d + tile * width, plan.point_d);
+          });
     });
     parallel_for(plan.items() * chunks, threads, [&](int64_t job, int thread) {
       const int64_t chunk = job % chunks;

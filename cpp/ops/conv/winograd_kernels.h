@@ -1,30 +1,39 @@
 // The transforms of Winograd's minimal filtering, y = A^T [(G g G^T) * (B^T d B)] A, * being element by
 // element, on tiles of outputs and the inputs under them. An axis with a kernel of 3 taps is F(4, 3), 4
-// outputs from 6 inputs; of 5 taps F(2, 5); of one tap F(1, 1), which transforms nothing. Both take the
-// points 0, 3/4, -3/4, 3/2, -3/2 and infinity: A and B are short binary fractions, and the rounding errors
-// are half those of 0, +-1,
-// +-2. Tiles of 3 and 2 outputs of 3 taps, at the edges, leave out the points before infinity, so all share
-// the transformed kernels.
+// outputs from 6 inputs; of 5 taps F(2, 5); of 2 taps F(4, 2); of one tap F(1, 1), which transforms nothing.
+// The points are 0, 3/4, -3/4, 3/2, -3/2 and infinity, for 2 taps 1/2, -1/2, 3/2, -3/2 and infinity: A and B
+// are short binary fractions, and the rounding errors are half those of 0, +-1, +-2. Smaller tiles at the
+// edges leave out the points before infinity, so all share the transformed kernels.
 #pragma once
 
 #include "core/isa.h"
 
 namespace neocog {
 
-inline constexpr int64_t kWinogradPixels =
-    6;  // inputs under a full tile along a transformed axis, and points
+// Inputs under a full tile along a transformed axis, and points; at most.
+inline constexpr int64_t kWinogradPixels = 6;
 inline constexpr int64_t kWinogradMostPoints = kWinogradPixels * kWinogradPixels;
 
-// An axis, by the taps of its kernel: 1, 3 or 5.
-constexpr bool winograd_has_axis(int64_t taps) {
-  return taps == 1 || taps == 3 || taps == 5;
+// A kernel, by its taps along each axis: 1, 3 or 5; or 1 or 2.
+constexpr bool winograd_has(int64_t taps_h, int64_t taps_w) {
+  const auto odd = [](int64_t taps) { return taps == 1 || taps == 3 || taps == 5; };
+  const auto few = [](int64_t taps) { return taps == 1 || taps == 2; };
+  return (odd(taps_h) && odd(taps_w)) || (few(taps_h) && few(taps_w));
 }
 constexpr int64_t winograd_points(int64_t taps) {
-  return taps == 1 ? 1 : kWinogradPixels;
+  return taps == 1 ? 1 : taps == 2 ? 5 : kWinogradPixels;
 }
 // Outputs of a full tile.
 constexpr int64_t winograd_tile(int64_t taps) {
   return winograd_points(taps) + 1 - taps;
+}
+
+// Outputs of the smallest tile that has so many, at least 1.
+constexpr int64_t winograd_tile(int64_t taps, int64_t outputs) {
+  const int64_t full = winograd_tile(taps);
+  if (taps == 3) return outputs < 2 ? 2 : outputs < full ? outputs : full;
+  if (taps == 2) return outputs < 3 ? outputs : full;
+  return full;
 }
 
 template <class T>
@@ -33,7 +42,7 @@ struct WinogradInput {
       pixel;  // (points_h, points_w) where the channels of a pixel begin; smaller tiles need fewer
   int64_t channels;
   int64_t taps_h, taps_w;
-  int64_t tile_h, tile_w;  // outputs along each axis: winograd_tile, and for 3 taps 2 or 3, too
+  int64_t tile_h, tile_w;  // outputs along each axis, winograd_tile
   T* v;                    // (points_h, points_w) values `v_stride` apart, channels contiguous
   int64_t v_stride;
 };
@@ -49,7 +58,7 @@ struct WinogradOutput {
   T lo, hi;
   T* y;  // columns of a pixel are contiguous
   int64_t stride_h, stride_w;
-  int64_t rows, cols;  // pixels of the tile that exist, at least 1
+  int64_t row0, col0, rows, cols;  // pixels of the tile that exist: [row0, rows) x [col0, cols), at least 1
 };
 
 // Kernels of (taps_h, taps_w).

@@ -26,7 +26,7 @@ constexpr int64_t kOneBlockVectors = 2;  // of a panel then
 // Runs of channels that are long enough to be read from all over the block; shorter ones stay together per
 // point.
 constexpr int64_t kLongRun = 128;
-// Where the method pays, as measured against tap_conv with AVX-512 and AVX2: from so many channels, per group
+// Where the method pays, as measured against tap_conv with AVX-512: from so many channels, per group
 // on both sides, and output pixels on.
 struct Least {
   int64_t channels, pixels;
@@ -34,13 +34,18 @@ struct Least {
 struct Leasts {
   std::array<Least, 3> of_3x3;
   Least of_5x5, of_3, of_5;  // 5x5 or 3x5, one axis of 3 or 5 taps
+  Least of_2x2, of_2;        // pixels of one phase
 };
-constexpr Leasts kForward{{{{16, 400}, {40, 144}, {64, 100}}}, {32, 150}, {48, 200}, {96, 200}};
-constexpr Leasts kWeight{{{{24, 400}, {32, 150}, {32, 150}}}, {32, 150}, {48, 200}, {48, 200}};
+constexpr Leasts kForward{
+    {{{16, 400}, {40, 144}, {64, 100}}}, {32, 150}, {48, 200}, {96, 200}, {32, 2048}, {64, 8192}};
+constexpr Leasts kWeight{
+    {{{24, 400}, {32, 150}, {32, 150}}}, {32, 150}, {48, 200}, {48, 200}, {32, 2048}, {64, 8192}};
 
 bool enough(const ConvGeometry& g, const Leasts& leasts, int64_t pixels) {
   const int64_t channels = std::min(g.in_channels, g.out_channels) / g.groups;
   const auto has = [&](const Least& least) { return channels >= least.channels && pixels >= least.pixels; };
+  const int64_t taps_h = winograd_taps(g.h), taps_w = winograd_taps(g.w);
+  if (std::max(taps_h, taps_w) == 2) return has(std::min(taps_h, taps_w) == 2 ? leasts.of_2x2 : leasts.of_2);
   const bool five = std::max(g.h.kernel, g.w.kernel) == 5;
   if (std::min(g.h.kernel, g.w.kernel) == 1) return has(five ? leasts.of_5 : leasts.of_3);
   return five ? has(leasts.of_5x5) : std::any_of(leasts.of_3x3.begin(), leasts.of_3x3.end(), has);
@@ -50,9 +55,10 @@ template <class T>
 bool possible(const ConvGeometry& g) {
   if (!std::is_same_v<T, float> || strict()) return false;
   for (const WindowAxis& axis : {g.h, g.w}) {
-    if (!winograd_has_axis(axis.kernel) || axis.stride != 1) return false;
+    const bool phases = axis.stride == 2 && axis.dilation == 1 && axis.kernel == 4;
+    if (axis.stride != 1 && !phases) return false;
   }
-  return g.h.kernel * g.w.kernel > 1;
+  return winograd_has(winograd_taps(g.h), winograd_taps(g.w)) && g.h.kernel * g.w.kernel > 1;
 }
 
 // Of the smallest image that one tile can lie in, along the transformed axes.
@@ -68,18 +74,32 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const int64_t groups = g.groups, in = x.c / groups, out = y.c / groups;
   const int64_t images = y.n * window.remainders();
-  const TileAxis h(ceil_div(y.h, window.step_h), g.h.kernel), w(ceil_div(y.w, window.step_w), g.w.kernel);
+  const int64_t depth = in * window.in_phases();
+  const TileAxis h(ceil_div(y.h + window.before_h, window.step_h * window.out_h), winograd_taps(g.h)),
+      w(ceil_div(y.w + window.before_w, window.step_w * window.out_w), winograd_taps(g.w));
   const int64_t all = images * h.tiles * w.tiles;
   const bool one = all <= kOneBlockTiles && !window.beside;
   const int64_t vectors = one ? std::min(kernels.max_vectors, kOneBlockVectors) : kernels.max_vectors;
-  WinogradPlan plan{in,  out,     PanelSplit(out, kernels.lanes, vectors),
-                    h,   w,       0,
-                    one, 1,       1,
-                    1,   w.tiles, all,
-                    0,   0,       vectors * kernels.lanes};
+  WinogradPlan plan{in,
+                    out,
+                    PanelSplit(out, kernels.lanes, vectors),
+                    h,
+                    w,
+                    depth,
+                    window.out_phases(),
+                    0,
+                    one,
+                    1,
+                    1,
+                    1,
+                    w.tiles,
+                    all,
+                    0,
+                    0,
+                    vectors * kernels.lanes};
   plan.rows = images * plan.h.tiles;
   if (!one) {
-    const int64_t bytes = plan.points() * (in + plan.panel) * static_cast<int64_t>(sizeof(T));
+    const int64_t bytes = plan.points() * (depth + plan.panel) * static_cast<int64_t>(sizeof(T));
     const int64_t most =
         std::clamp(kBlockBytes / bytes, kFewTiles, kManyTiles * kWinogradMostPoints / plan.points());
     int64_t most_cols = std::max<int64_t>(1, window.beside ? most / window.step_w : most);
@@ -99,9 +119,9 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
     const int64_t items = groups * plan.blocks_w * plan.blocks_h;
     if (items < threads) plan.chunks = std::min(plan.split.panels, ceil_div(threads, items));
   }
-  const bool by_point = in < kLongRun;
-  plan.point_v = by_point ? round_up(plan.tiles * in, kLine) + kLine : in;
-  plan.tile_v = by_point ? in : plan.points() * in;
+  const bool by_point = depth < kLongRun;
+  plan.point_v = by_point ? round_up(plan.tiles * depth, kLine) + kLine : depth;
+  plan.tile_v = by_point ? depth : plan.points() * depth;
   return plan;
 }
 
@@ -109,12 +129,14 @@ template <class T>
 bool winograd_suits(const ConvGeometry& g, WeightRole role) {
   if (!possible<T>(g)) return false;
   const bool forward = role == WeightRole::kForward;
-  const int64_t h = forward ? g.h.out() : g.h.in, w = forward ? g.w.out() : g.w.in;
+  const int64_t h = forward ? g.h.out() : g.h.in / winograd_phases(g.h);
+  const int64_t w = forward ? g.w.out() : g.w.in / winograd_phases(g.w);
   return smaller_side(g, h, w) >= 2 && enough(g, kForward, g.batch * h * w);
 }
 
 template <class T>
 bool winograd_suits_weight(const ConvGeometry& g) {
+  if (g.h.stride * g.w.stride > 1) return false;
   return possible<T>(g) && smaller_side(g, g.h.out(), g.w.out()) >= 3 &&
          enough(g, kWeight, g.batch * g.h.out() * g.w.out());
 }

@@ -14,7 +14,7 @@ namespace neocog {
 // Keeps the points out of each other's cache sets.
 constexpr int64_t kWinogradLine = 16;
 
-// The tiles along an axis: all of them full, but for the last one if there are 3 taps.
+// The tiles along an axis: all of them full, but for the last one.
 struct TileAxis {
   int64_t taps, tile, points;  // outputs and points of a full one
   int64_t tiles, last;
@@ -23,10 +23,10 @@ struct TileAxis {
         tile(winograd_tile(taps)),
         points(winograd_points(taps)),
         tiles(ceil_div(outputs, tile)),
-        last(taps == 3 ? std::max<int64_t>(2, outputs - (tiles - 1) * tile) : tile) {}
+        last(winograd_tile(taps, outputs - (tiles - 1) * tile)) {}
   int64_t size(int64_t i) const { return i == tiles - 1 ? last : tile; }
   // Whether the last tile has the point of this index.
-  bool last_has(int64_t point) const { return last == tile || point <= last || point == points - 1; }
+  bool last_has(int64_t point) const { return last == tile || point < last + taps - 2 || point == points - 1; }
 };
 
 inline constexpr int64_t kWinogradMostTaps = 25;
@@ -52,12 +52,26 @@ struct TileBlock {
   int64_t tiles() const { return (row1 - row0) * cols(); }
 };
 
+// The taps that a kernel has along an axis when it is cut into phases: with stride 2, inputs (or, transposed,
+// outputs) of either parity meet kernels of their own of up to 2 taps.
+inline int64_t winograd_phases(const WindowAxis& axis) {
+  return axis.stride;
+}
+inline int64_t winograd_taps(const WindowAxis& axis) {
+  return ceil_div(axis.kernel, winograd_phases(axis));
+}
+
 // Where the pixels under an output lie: a dilated kernel meets every step-th row and column, so the outputs
 // of one remainder of that step are an image of their own, with a plain kernel.
 struct WinogradWindow {
   int64_t pad_h, pad_w, step_h, step_w;
   // One dimension: blocks hold all remainders of an image, and so, together, pixels next to each other.
   bool beside = false;
+  // Phases, of step 1. Inputs: the kernels' products are added up as more channels. Outputs: more columns.
+  int64_t in_h = 1, in_w = 1, out_h = 1, out_w = 1;
+  int64_t before_h = 0, before_w = 0;  // outputs of the first phase that lie before the image
+  int64_t in_phases() const { return in_h * in_w; }
+  int64_t out_phases() const { return out_h * out_w; }
   int64_t beside_step() const { return beside ? step_w : 1; }
   int64_t remainders() const { return step_h * step_w; }
   // Of the image with this index: which image it is part of, and the first row and column of its outputs.
@@ -71,6 +85,7 @@ struct WinogradPlan {
   int64_t in_group, out_group;  // channels
   PanelSplit split;             // of out_group
   TileAxis h, w;
+  int64_t depth, out_phases;           // channels of all phases of the inputs
   int64_t rows;                        // of tiles, in all images
   bool one_block;                      // kernels are transformed where they are used
   int64_t blocks_h, blocks_w, chunks;  // blocks, and items that share a block's inputs
@@ -79,11 +94,12 @@ struct WinogradPlan {
   int64_t tile_v, point_v;             // distances in the transformed inputs
   int64_t panel;                       // widest panel, in columns
 
+  int64_t panels() const { return split.panels * out_phases; }  // phases of the same columns side by side
   // Sums of products lie by tile, as they are read last; transformed kernels by point.
   int64_t points() const { return h.points * w.points; }
   int64_t size_v() const { return std::max(tiles * tile_v, points() * point_v); }
   int64_t size_m() const { return tiles * points() * panel; }
-  int64_t point_u(int64_t width) const { return in_group * width + kWinogradLine; }
+  int64_t point_u(int64_t width) const { return depth * width + kWinogradLine; }
   int64_t size_u() const { return points() * point_u(panel); }
   TileBlock block(int64_t i, int64_t j) const {
     return {rows * i / blocks_h, rows * (i + 1) / blocks_h, j * cols, std::min(w.tiles, (j + 1) * cols)};

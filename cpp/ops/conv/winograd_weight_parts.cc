@@ -127,13 +127,13 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
       };
       each_window<Under::kInputs>(
           x, group * plan.in_group, plan.in_group, under, plan.h, plan.w, strip, zeros, space.window,
-          [&](const T* const* pixel, int64_t row, int64_t col) {
+          [&](const T* const* pixel, int64_t row, int64_t col, int64_t) {
             transforms.input({pixel, plan.in_group, plan.h.taps, plan.w.taps, plan.h.tile, plan.w.tile,
                               space.v + tile(row, col) * plan.in_group, plan.point_v()});
           });
       each_window<Under::kOutputs>(
           dy, group * plan.out_group, plan.out_group, outputs, plan.h, plan.w, strip, zeros, space.window,
-          [&](const T* const* pixel, int64_t row, int64_t col) {
+          [&](const T* const* pixel, int64_t row, int64_t col, int64_t) {
             for (int64_t panel = 0; panel < plan.split.panels; ++panel) {
               const int64_t first = plan.split.begin(panel) * kernels.lanes;
               const int64_t width = plan.split.width(panel) * kernels.lanes;

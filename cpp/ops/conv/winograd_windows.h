@@ -50,7 +50,7 @@ int64_t window_strip(const Image<const T>& x, int64_t channels, const WinogradWi
                      const TileAxis& h, const TileAxis& w, int64_t rows, int64_t cols) {
   if (x.channels_last()) return 0;
   const int64_t high = window.beside ? 1 : window_pixels<under>(h, rows);
-  return high * window_pixels<under>(w, cols) * window.beside_step() * channels;
+  return high * window_pixels<under>(w, cols) * window.beside_step() * window.in_phases() * channels;
 }
 
 // each_window for windows of H x W pixels.
@@ -59,52 +59,59 @@ void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, 
                     const TileAxis& h, const TileAxis& w, const TileBlock& block, const T* zeros, T* strip,
                     const F& f) {
   const T* pixel[H * W];
+  // From a pixel of a window to the next, in the image.
+  const int64_t step_h = window.step_h * window.in_h, step_w = window.step_w * window.in_w;
   each_image(block, h.tiles, [&](int64_t index, int64_t row, int64_t rows, int64_t first) {
     const int64_t n = window.image(index);
-    const int64_t top = row * h.tile * window.step_h + window.row(index) - window.pad_h;
-    const int64_t left = block.col0 * w.tile * window.step_w + window.col(index) - window.pad_w;
-    const int64_t apart = window.beside_step(), shift = apart > 1 ? window.col(index) : 0;
-    const StripWindow within{top, window_pixels<under>(h, rows), left - shift,
+    const int64_t top = row * h.tile * step_h + window.row(index) - window.pad_h;
+    const int64_t left = block.col0 * w.tile * step_w + window.col(index) - window.pad_w;
+    const int64_t apart = window.beside_step() * window.in_w, shift = window.beside ? window.col(index) : 0;
+    const StripWindow within{top, window_pixels<under>(h, rows) * window.in_h, left - shift,
                              window_pixels<under>(w, block.cols()) * apart};
     if (!x.channels_last() && shift == 0) load_strip(x, n, channel, channels, within, strip);
-    for (int64_t i = 0; i < rows; ++i) {
-      for (int64_t j = 0; j < block.cols(); ++j) {
-        const T** to = pixel;
-        if (!x.channels_last()) {
-          for (int64_t r = 0; r < H; ++r) {
-            const T* from = strip + ((i * h.tile + r) * within.cols + j * w.tile * apart + shift) * channels;
-            for (int64_t s = 0; s < W; ++s) *to++ = from + s * apart * channels;
-          }
-        } else {
-          const int64_t w0 = left + j * w.tile * window.step_w, step = window.step_w;
-          const bool inside = w0 >= 0 && w0 + (W - 1) * step < x.w;
-          for (int64_t r = 0; r < H; ++r) {
-            const int64_t at = top + (i * h.tile + r) * window.step_h;
-            const bool exists = at >= 0 && at < x.h;
-            if (exists && inside) {
-              const T* from = x.at(n, channel, at, w0);
-              if (H == 1 && step <= kWinogradNear) {
-                prefetch_pixels<false>(from + (W + kWinogradAhead * w.tile) * step * x.c, step * x.c, w.tile,
-                                       channels);
-              }
-              for (int64_t s = 0; s < W; ++s) *to++ = from + s * step * x.c;
-            } else {
-              for (int64_t s = 0; s < W; ++s) {
-                const int64_t col = w0 + s * step;
-                *to++ = exists && col >= 0 && col < x.w ? x.at(n, channel, at, col) : zeros;
-              }
+    const auto one_window = [&](int64_t i, int64_t j, int64_t phase) {
+      const int64_t row0 = phase / window.in_w, col0 = phase % window.in_w;
+      const T** to = pixel;
+      if (!x.channels_last()) {
+        for (int64_t r = 0; r < H; ++r) {
+          const int64_t at = (i * h.tile + r) * window.in_h + row0;
+          const T* from = strip + (at * within.cols + j * w.tile * apart + shift + col0) * channels;
+          for (int64_t s = 0; s < W; ++s) *to++ = from + s * apart * channels;
+        }
+      } else {
+        const int64_t w0 = left + j * w.tile * step_w + col0;
+        const bool inside = w0 >= 0 && w0 + (W - 1) * step_w < x.w;
+        for (int64_t r = 0; r < H; ++r) {
+          const int64_t at = top + (i * h.tile + r) * step_h + row0;
+          const bool exists = at >= 0 && at < x.h;
+          if (exists && inside) {
+            const T* from = x.at(n, channel, at, w0);
+            if (H == 1 && step_w <= kWinogradNear) {
+              prefetch_pixels<false>(from + (W + kWinogradAhead * w.tile) * step_w * x.c, step_w * x.c,
+                                     w.tile, channels);
+            }
+            for (int64_t s = 0; s < W; ++s) *to++ = from + s * step_w * x.c;
+          } else {
+            for (int64_t s = 0; s < W; ++s) {
+              const int64_t col = w0 + s * step_w;
+              *to++ = exists && col >= 0 && col < x.w ? x.at(n, channel, at, col) : zeros;
             }
           }
         }
-        f(pixel, block.row0 + first + i, block.col0 + j);
+      }
+      f(pixel, block.row0 + first + i, block.col0 + j, phase);
+    };
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t j = 0; j < block.cols(); ++j) {
+        for (int64_t phase = 0; phase < window.in_phases(); ++phase) one_window(i, j, phase);
       }
     }
   });
 }
 
-// f(pixel, row, column) for every tile of a block: where the channels of the pixels of its window begin;
-// `zeros` stands for pixels outside. Rows are counted through all images. Channels first takes neighbouring
-// pixels only, or all remainders of an image.
+// f(pixel, row, column, phase) for every tile of a block: where the channels of the pixels of its window
+// begin; `zeros` stands for pixels outside. Rows are counted through all images. Channels first takes
+// neighbouring pixels only, or all remainders of an image.
 template <Under under, class T, class F>
 void each_window(const Image<const T>& x, int64_t channel, int64_t channels, const WinogradWindow& window,
                  const TileAxis& h, const TileAxis& w, const TileBlock& block, const T* zeros, T* strip,
@@ -112,10 +119,15 @@ void each_window(const Image<const T>& x, int64_t channel, int64_t channels, con
   const auto run = [&]<int H, int W>() {
     each_window_of<H, W, under>(x, channel, channels, window, h, w, block, zeros, strip, f);
   };
-  with_constant<1, 2, 4, kWinogradPixels>(window_size<under>(h), [&]<int H>() {
-    with_constant<1, 2, 4, kWinogradPixels>(window_size<under>(w),
-                                            [&]<int W>() { run.template operator()<H, W>(); });
-  });
+  if constexpr (under == Under::kInputs) {
+    with_constant<1, 5, 6>(window_size<under>(h), [&]<int H>() {
+      with_constant<1, 5, 6>(window_size<under>(w), [&]<int W>() { run.template operator()<H, W>(); });
+    });
+  } else {
+    with_constant<1, 2, 4>(window_size<under>(h), [&]<int H>() {
+      with_constant<1, 2, 4>(window_size<under>(w), [&]<int W>() { run.template operator()<H, W>(); });
+    });
+  }
 }
 
 }  // namespace neocog

@@ -45,9 +45,9 @@ def conv2d(
         groups: Divides C and O; each group sees its own channels only.
         activation: Applied last; None or a name in `neocog.ops.ACTIVATIONS`.
         residual: Added before the activation; same shape as y.
-        algorithm: "direct" sums the products one by one; "auto" takes Winograd's method for kernels of 3 or 5 taps
-            (along one axis or both) and stride 1 in float32 where that is faster. `neocog.strict` switches it off
-            everywhere.
+        algorithm: "direct" sums the products one by one; "auto" takes Winograd's method for kernels of 2, 3 or 5
+            taps (along one axis or both) and stride 1, and of 4 taps and stride 2, in float32 where that is faster.
+            `neocog.strict` switches it off everywhere.
         data_format: Order of the axes of the shapes of x, residual and y.
     Returns:
         A new array of x's dtype and memory layout, shape (N, O, P, Q) in `data_format` order, with
