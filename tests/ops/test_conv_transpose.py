@@ -44,8 +44,15 @@ EDGES2D = {
     "channel_to_several": ConvTranspose((1, 5, 6, 5), (5, 3, 3, 3), stride=2, groups=5),
     "stride_exceeds_the_result": ConvTranspose((1, 3, 1, 1), (3, 4, 2, 2), stride=9),
     "nothing_but_bias_between": ConvTranspose((1, 4, 3, 3), (4, 18, 1, 1), stride=4, output_padding=3),
+    "long_stride": ConvTranspose((2, 5, 3, 4), (5, 3, 16, 16), stride=16),
+    "long_stride_of_uneven_taps": ConvTranspose((2, 6, 3, 5), (6, 2, 5, 41), stride=(2, 17), padding=(1, 30), groups=2),
+    "long_stride_crops_all_of_a_phase": ConvTranspose((1, 4, 2, 3), (4, 3, 3, 20), stride=(1, 18), padding=(0, 19)),
+    "long_stride_ends_with_bias": ConvTranspose((1, 4, 1, 3), (4, 2, 1, 40), stride=(1, 20), output_padding=(0, 19)),
 }
-CUT1D = {"long": ConvTranspose((1, 6, 900), (6, 9, 4), stride=2, padding=1)}
+CUT1D = {
+    "long": ConvTranspose((1, 6, 900), (6, 9, 4), stride=2, padding=1),
+    "vocoder_k64_stride_16": ConvTranspose((1, 24, 31), (24, 1, 64), stride=16, padding=24),
+}
 
 
 def named(tables: dict[int, dict[str, ConvTranspose]]) -> list:
@@ -312,3 +319,13 @@ def test_one_dimension_rejects_what_is_two_dimensional():
         ops.conv_transpose1d(X, W[:, :, 0])
     with pytest.raises(ValueError, match=r"`output_padding` is \(1, 1\); it must be an int or have 1 entries"):
         ops.conv_transpose1d(X[:, :, 0], W[:, :, 0], output_padding=(1, 1), stride=2)
+
+
+def test_a_long_stride_keeps_nan_to_the_outputs_it_reaches(layout, rng):
+    """23 taps of stride 16: seven phases have two taps, the others one, and no tap of zeros."""
+    x, weight = helpers.normal(rng, (1, 3, 1, 5)), helpers.normal(rng, (3, 2, 1, 23))
+    x[0, 1, 0, 2] = np.nan
+    y = ops.conv_transpose2d(helpers.lay_out(x, layout), weight, stride=(1, 16))
+    assert np.isnan(y[..., 32 : 32 + 23]).all()
+    assert np.isfinite(y[..., :32]).all()
+    assert np.isfinite(y[..., 32 + 23 :]).all()

@@ -2,6 +2,7 @@
 
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/winograd.h"
+#include "ops/conv_transpose/long_stride.h"
 #include "ops/depthwise/depthwise.h"
 
 namespace neocog {
@@ -12,6 +13,8 @@ void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, const T* we
     depthwise_transposed(g, x, weight, epilogue, y);
   } else if (x.layout == y.layout && winograd_suits<T>(g, WeightRole::kTransposed)) {
     winograd_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
+  } else if (epilogue.residual == nullptr && long_stride_suits(g)) {
+    long_stride_transposed(g, x, weight, epilogue, y);
   } else {
     tap_conv(transposed_axis(g.h), transposed_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,
              WeightRole::kTransposed, epilogue, y);
