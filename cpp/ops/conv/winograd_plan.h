@@ -26,7 +26,9 @@ struct TileAxis {
         last(winograd_tile(taps, outputs - (tiles - 1) * tile)) {}
   int64_t size(int64_t i) const { return i == tiles - 1 ? last : tile; }
   // Whether the last tile has the point of this index.
-  bool last_has(int64_t point) const { return last == tile || point < last + taps - 2 || point == points - 1; }
+  bool last_has(int64_t point) const {
+    return last == tile || point < last + taps - 2 || point == points - 1;
+  }
 };
 
 inline constexpr int64_t kWinogradMostTaps = 25;
