@@ -3,7 +3,8 @@
 
 #include "bindings/conv_arguments.h"
 #include "ops/conv/conv_batch_norm.h"
-#include "ops/conv/winograd_plan.h"
+#include "ops/conv/winograd.h"
+#include "ops/conv/winograd_kernels.h"
 
 namespace neocog::bindings {
 namespace {

@@ -7,6 +7,15 @@
 
 namespace neocog {
 
+// The taps that a kernel has along an axis when it is cut into phases: with stride 2, inputs (or, transposed,
+// outputs) of either parity meet kernels of their own of up to 2 taps.
+inline int64_t winograd_phases(const WindowAxis& axis) {
+  return axis.stride;
+}
+inline int64_t winograd_taps(const WindowAxis& axis) {
+  return ceil_div(axis.kernel, winograd_phases(axis));
+}
+
 // The sum over the taps of a geometry in either role, for float: forward, or the input gradient and
 // transposed convolution, where the weight is also turned by 180 degrees. With |M| for a matrix of absolute
 // values,

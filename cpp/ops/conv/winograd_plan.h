@@ -6,6 +6,7 @@
 #include "core/image.h"
 #include "core/window.h"
 #include "ops/conv/tap_conv.h"
+#include "ops/conv/winograd.h"
 #include "ops/conv/winograd_kernels.h"
 #include "ops/gemm/gemm.h"
 
@@ -53,15 +54,6 @@ struct TileBlock {
   int64_t cols() const { return col1 - col0; }
   int64_t tiles() const { return (row1 - row0) * cols(); }
 };
-
-// The taps that a kernel has along an axis when it is cut into phases: with stride 2, inputs (or, transposed,
-// outputs) of either parity meet kernels of their own of up to 2 taps.
-inline int64_t winograd_phases(const WindowAxis& axis) {
-  return axis.stride;
-}
-inline int64_t winograd_taps(const WindowAxis& axis) {
-  return ceil_div(axis.kernel, winograd_phases(axis));
-}
 
 // Where the pixels under an output lie: a dilated kernel meets every step-th row and column, so the outputs
 // of one remainder of that step are an image of their own, with a plain kernel.
