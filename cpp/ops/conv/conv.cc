@@ -1,6 +1,7 @@
 #include "ops/conv/conv.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "core/parallel.h"
@@ -33,7 +34,9 @@ void conv_forward(const ConvGeometry& g, Image<const T> x, const T* weight, cons
   switch (conv_kernel<T>(g, x.channels_last() ? y.layout : x.layout, method)) {
     case ConvKernel::kDepthwise: depthwise_forward(g, x, weight, epilogue, y); break;
     case ConvKernel::kFewPixels: few_pixels_conv(g, x, weight, epilogue, y); break;
-    case ConvKernel::kWinograd: winograd_conv(g, x, weight, WeightRole::kForward, epilogue, y); break;
+    case ConvKernel::kWinograd:
+      if constexpr (std::is_same_v<T, float>) winograd_conv(g, x, weight, WeightRole::kForward, epilogue, y);
+      break;
     default:  // tap_conv chooses between its kernels, also for transposed convolution
       tap_conv(forward_axis(g.h), forward_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,
                WeightRole::kForward, epilogue, y);

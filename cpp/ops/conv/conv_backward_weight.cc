@@ -1,6 +1,7 @@
 // The weight gradient: one product per tap, reduced over pixels while the results stay in registers.
 #include <algorithm>
 #include <cstring>
+#include <type_traits>
 #include <vector>
 
 #include "core/parallel.h"
@@ -100,9 +101,11 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
     narrow_groups_backward_weight(g, x, dy, dw);
     return;
   }
-  if (x.layout == dy.layout && winograd_suits_weight<T>(g)) {
-    winograd_backward_weight(g, x, dy, dw);
-    return;
+  if constexpr (std::is_same_v<T, float>) {
+    if (x.layout == dy.layout && winograd_suits_weight<T>(g)) {
+      winograd_backward_weight(g, x, dy, dw);
+      return;
+    }
   }
   if (far_taps_suit(forward_axis(g.h), forward_axis(g.w), x.h, x.w)) {
     if (x.channels_last() && dy.channels_last()) {

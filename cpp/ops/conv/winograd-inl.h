@@ -548,8 +548,5 @@ constexpr WinogradKernels<T> kWinogradTable = {&winograd_filter<T>, &winograd_in
 }  // namespace
 
 extern constinit const WinogradKernels<float> winograd_kernels_f32 = kWinogradTable<float>;
-#if NEOCOG_ISA_HAS_DOUBLE
-extern constinit const WinogradKernels<double> winograd_kernels_f64 = kWinogradTable<double>;
-#endif
 
 }  // namespace neocog::NEOCOG_ISA

@@ -393,7 +393,5 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
 
 template void winograd_conv<float>(const ConvGeometry&, Image<const float>, const float*, WeightRole,
                                    const Epilogue<float>&, Image<float>);
-template void winograd_conv<double>(const ConvGeometry&, Image<const double>, const double*, WeightRole,
-                                    const Epilogue<double>&, Image<double>);
 
 }  // namespace neocog

@@ -16,7 +16,7 @@ inline int64_t winograd_taps(const WindowAxis& axis) {
   return ceil_div(axis.kernel, winograd_phases(axis));
 }
 
-// The sum over the taps of a geometry in either role, for float: forward, or the input gradient and
+// The sum over the taps of a geometry in either role, for float alone: forward, or the input gradient and
 // transposed convolution, where the weight is also turned by 180 degrees. With |M| for a matrix of absolute
 // values,
 //   |error| <= (channels of x / groups + 20) * eps * |A^T| (sum over c of |G w G^T| * (|B^T| |x| |B|)) |A|
@@ -26,7 +26,7 @@ void winograd_conv(const ConvGeometry&, Image<const T> x, const T* weight, Weigh
                    Image<T> y);
 
 // Whether it can be done, is allowed (strict.h), and saves more than the transforms cost. Never for float64,
-// which is for those who want every digit.
+// which is for those who want every digit, and for which nothing else here exists.
 template <class T>
 bool winograd_suits(const ConvGeometry&, WeightRole);
 

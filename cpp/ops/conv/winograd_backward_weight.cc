@@ -204,7 +204,5 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
 
 template void winograd_backward_weight<float>(const ConvGeometry&, Image<const float>, Image<const float>,
                                               float*);
-template void winograd_backward_weight<double>(const ConvGeometry&, Image<const double>, Image<const double>,
-                                               double*);
 
 }  // namespace neocog

@@ -179,10 +179,7 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
 }
 
 template bool winograd_parts_suit<float>(const ConvGeometry&);
-template bool winograd_parts_suit<double>(const ConvGeometry&);
 template void winograd_weight_by_parts<float>(const ConvGeometry&, Image<const float>, Image<const float>,
                                               float*);
-template void winograd_weight_by_parts<double>(const ConvGeometry&, Image<const double>, Image<const double>,
-                                               double*);
 
 }  // namespace neocog

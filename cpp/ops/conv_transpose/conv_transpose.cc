@@ -1,5 +1,7 @@
 #include "ops/conv_transpose/conv_transpose.h"
 
+#include <type_traits>
+
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/winograd.h"
 #include "ops/conv_transpose/long_stride.h"
@@ -12,7 +14,7 @@ void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, const T* we
   if (is_depthwise(g)) {
     depthwise_transposed(g, x, weight, epilogue, y);
   } else if (x.layout == y.layout && winograd_suits<T>(g, WeightRole::kTransposed)) {
-    winograd_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
+    if constexpr (std::is_same_v<T, float>) winograd_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
   } else if (epilogue.residual == nullptr && long_stride_suits(g)) {
     long_stride_transposed(g, x, weight, epilogue, y);
   } else {
