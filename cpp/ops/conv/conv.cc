@@ -29,11 +29,11 @@ ConvKernel conv_kernel(const ConvGeometry& g, Layout layout, ConvMethod method) 
 }
 
 template <class T>
-void conv_forward(const ConvGeometry& g, Image<const T> x, const T* weight, const Epilogue<T>& epilogue,
-                  Image<T> y, ConvMethod method) {
+void conv_forward(const ConvGeometry& g, Image<const T> x, std::type_identity_t<Weights<T>> weight,
+                  const Epilogue<T>& epilogue, Image<T> y, ConvMethod method) {
   switch (conv_kernel<T>(g, x.channels_last() ? y.layout : x.layout, method)) {
     case ConvKernel::kDepthwise: depthwise_forward(g, x, weight, epilogue, y); break;
-    case ConvKernel::kFewPixels: few_pixels_conv(g, x, weight, epilogue, y); break;
+    case ConvKernel::kFewPixels: few_pixels_conv(g, x, weight.data, epilogue, y); break;
     case ConvKernel::kWinograd:
       if constexpr (std::is_same_v<T, float>) winograd_conv(g, x, weight, WeightRole::kForward, epilogue, y);
       break;
@@ -80,11 +80,11 @@ void conv_backward_bias(Image<const T> dy, T* db) {
   }
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                                \
-  template ConvKernel conv_kernel<T>(const ConvGeometry&, Layout, ConvMethod);                               \
-  template void conv_forward<T>(const ConvGeometry&, Image<const T>, const T*, const Epilogue<T>&, Image<T>, \
-                                ConvMethod);                                                                 \
-  template void conv_backward_x<T>(const ConvGeometry&, Image<const T>, const T*, Image<T>);                 \
+#define NEOCOG_INSTANTIATE(T)                                                                          \
+  template ConvKernel conv_kernel<T>(const ConvGeometry&, Layout, ConvMethod);                         \
+  template void conv_forward<T>(const ConvGeometry&, Image<const T>, std::type_identity_t<Weights<T>>, \
+                                const Epilogue<T>&, Image<T>, ConvMethod);                             \
+  template void conv_backward_x<T>(const ConvGeometry&, Image<const T>, const T*, Image<T>);           \
   template void conv_backward_bias<T>(Image<const T>, T*);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

@@ -7,9 +7,12 @@
 // 2) * eps * sum |x*w|, but for Winograd's method (winograd.h), which float32 may take.
 #pragma once
 
+#include <type_traits>
+
 #include "core/image.h"
 #include "core/window.h"
 #include "ops/batch_norm/moments.h"
+#include "ops/conv/weights.h"
 #include "ops/elementwise/elementwise.h"
 
 namespace neocog {
@@ -37,8 +40,8 @@ template <class T>
 ConvKernel conv_kernel(const ConvGeometry&, Layout, ConvMethod = ConvMethod::kAuto);
 
 template <class T>
-void conv_forward(const ConvGeometry&, Image<const T> x, const T* weight, const Epilogue<T>&, Image<T> y,
-                  ConvMethod = ConvMethod::kAuto);
+void conv_forward(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight,
+                  const Epilogue<T>&, Image<T> y, ConvMethod = ConvMethod::kAuto);
 
 // dx[n,c,h,w] = sum of dy * weight over every output that x[n,c,h,w] went into.
 template <class T>

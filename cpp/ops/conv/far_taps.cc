@@ -84,8 +84,8 @@ bool far_taps_suit(const TapConvAxis& h, const TapConvAxis& w, int64_t in_h, int
 
 template <class T>
 void far_taps_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x,
-                   const T* weight, int64_t kernel_h, int64_t kernel_w, WeightRole role,
-                   const Epilogue<T>& epilogue, Image<T> y) {
+                   std::type_identity_t<Weights<T>> weight, int64_t kernel_h, int64_t kernel_w,
+                   WeightRole role, const Epilogue<T>& epilogue, Image<T> y) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const int64_t in_group = x.c / groups, out_group = y.c / groups, kernel_size = kernel_h * kernel_w;
   const TapPhaseAxis &ph = h.phases[0], &pw = w.phases[0];
@@ -105,9 +105,8 @@ void far_taps_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, I
   const int threads = threads_for(items);
   const int64_t depth = taps_h * taps_w * in_group, group_size = depth * split.vectors * kernels.lanes;
   const int64_t tile_pixels = tile_h * tile_w;
-  Scratch scratch(Scratch::bytes_of<T>(groups * group_size) +
+  Scratch scratch(Scratch::bytes_of<T>(weight.scratch(groups * group_size)) +
                   threads * 2 * Scratch::bytes_of<int64_t>(tile_pixels));
-  T* const packed = scratch.take<T>(groups * group_size);
   std::vector<int64_t*> row_lists(threads), out_lists(threads);
   for (int t = 0; t < threads; ++t) {
     row_lists[t] = scratch.take<int64_t>(tile_pixels);
@@ -124,15 +123,20 @@ void far_taps_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, I
       }
     }
   }
-  parallel_for(groups * split.panels, [&](int64_t item, int) {
-    const int64_t panel = item % split.panels, g = item / split.panels;
-    const T* const from = weight + g * in_group * out_group * kernel_size;
-    const int64_t first = split.begin(panel) * kernels.lanes;
-    kernels.pack_panel(forward ? PanelSource<T>{from, out_group, in_group * kernel_size, 1, 0,
-                                                in_group * kernel_size, position.data(), 0}
-                               : PanelSource<T>{from, out_group, kernel_size, in_group,
-                                                out_group * kernel_size, kernel_size, position.data(), 1},
-                       first, split.width(panel), packed + g * group_size + depth * first);
+  KeptWeights::Key key{kFarTaps, kernels.lanes, static_cast<int64_t>(role),
+                       groups,   split.vectors, split.panels};
+  key.insert(key.end(), position.begin(), position.begin() + kernel_size);
+  const T* const packed = weight.form(key, groups * group_size, scratch, [&](T* panels) {
+    parallel_for(groups * split.panels, [&](int64_t item, int) {
+      const int64_t panel = item % split.panels, g = item / split.panels;
+      const T* const from = weight.data + g * in_group * out_group * kernel_size;
+      const int64_t first = split.begin(panel) * kernels.lanes;
+      kernels.pack_panel(forward ? PanelSource<T>{from, out_group, in_group * kernel_size, 1, 0,
+                                                  in_group * kernel_size, position.data(), 0}
+                                 : PanelSource<T>{from, out_group, kernel_size, in_group,
+                                                  out_group * kernel_size, kernel_size, position.data(), 1},
+                         first, split.width(panel), panels + g * group_size + depth * first);
+    });
   });
 
   const Finish<T> finish(epilogue);
@@ -289,9 +293,10 @@ void far_taps_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
   });
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                               \
-  template void far_taps_conv<T>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const T>, const T*, \
-                                 int64_t, int64_t, WeightRole, const Epilogue<T>&, Image<T>);               \
+#define NEOCOG_INSTANTIATE(T)                                                                     \
+  template void far_taps_conv<T>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const T>, \
+                                 std::type_identity_t<Weights<T>>, int64_t, int64_t, WeightRole,  \
+                                 const Epilogue<T>&, Image<T>);                                   \
   template void far_taps_backward_weight<T>(const ConvGeometry&, Image<const T>, Image<const T>, T*);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

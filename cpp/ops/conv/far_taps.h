@@ -14,8 +14,8 @@ bool far_taps_suit(const TapConvAxis& h, const TapConvAxis& w, int64_t in_h, int
 // x and y are channels-last.
 template <class T>
 void far_taps_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x,
-                   const T* weight, int64_t kernel_h, int64_t kernel_w, WeightRole, const Epilogue<T>&,
-                   Image<T> y);
+                   std::type_identity_t<Weights<T>> weight, int64_t kernel_h, int64_t kernel_w, WeightRole,
+                   const Epilogue<T>&, Image<T> y);
 
 template <class T>
 void far_taps_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw);

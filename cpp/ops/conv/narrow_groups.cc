@@ -132,8 +132,8 @@ bool narrow_groups_suit_weight(const ConvGeometry& g) {
 
 template <class T>
 void narrow_groups_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x,
-                        const T* weight, int64_t kernel_h, int64_t kernel_w, WeightRole role,
-                        const Epilogue<T>& epilogue, Image<T> y) {
+                        std::type_identity_t<Weights<T>> weight, int64_t kernel_h, int64_t kernel_w,
+                        WeightRole role, const Epilogue<T>& epilogue, Image<T> y) {
   const GroupBlocks blocks = GroupBlocks::make<T>(groups, x.c, y.c);
   const int64_t in_group = blocks.in_group, out_group = blocks.out_group, lanes = blocks.lanes;
   const Span span_h = span_of(h), span_w = span_of(w);
@@ -161,32 +161,40 @@ void narrow_groups_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t grou
   const int threads = threads_for(items);
   const int64_t strip = strip_size(blocks, tiles.strip_rows * tiles.strip_cols, tiles.chunk, in_group);
   const int64_t result = y.channels_last() ? 0 : tiles.tile_h * tiles.tile_w * lanes;
-  Scratch scratch(Scratch::bytes_of<T>(blocks.blocks * packed_block) +
+  Scratch scratch(Scratch::bytes_of<T>(weight.scratch(blocks.blocks * packed_block)) +
                   threads * (Scratch::bytes_of<T>(strip) + Scratch::bytes_of<T>(result)));
-  T* const packed = scratch.take<T>(blocks.blocks * packed_block);
   std::vector<T*> strips(threads), results(threads);
   for (int t = 0; t < threads; ++t) {
     strips[t] = scratch.take<T>(strip);
     std::fill_n(strips[t] + strip - lanes, lanes, T(0));
     results[t] = scratch.take<T>(result);
   }
-  parallel_for(blocks.blocks, [&](int64_t block, int) {  // (phase, piece of taps, k, tap of it, lane)
-    T* to = packed + block * packed_block;
-    const int64_t columns = blocks.groups_in(block, block + 1) * out_group;
-    for (const GroupPhase& phase : phases) {
-      for (size_t piece = 0; piece < phase.element.size(); piece += phase.taps) {
-        for (int64_t k = 0; k < in_group; ++k) {
-          for (int64_t s = 0; s < phase.taps; ++s) {
-            for (int64_t l = 0; l < lanes; ++l) {
-              const int64_t g = blocks.first_group(block) + l / out_group, o = l % out_group;
-              const int64_t pair = role == WeightRole::kForward ? (g * out_group + o) * in_group + k
-                                                                : (g * in_group + k) * out_group + o;
-              *to++ = l < columns ? weight[pair * kernel_h * kernel_w + phase.element[piece + s]] : T(0);
+  KeptWeights::Key key{kNarrowGroups, lanes, static_cast<int64_t>(role), groups};
+  for (const GroupPhase& phase : phases) {
+    key.push_back(phase.taps);
+    key.push_back(static_cast<int64_t>(phase.element.size()));
+    key.insert(key.end(), phase.element.begin(), phase.element.end());
+  }
+  const T* const packed = weight.form(key, blocks.blocks * packed_block, scratch, [&](T* permuted) {
+    parallel_for(blocks.blocks, [&](int64_t block, int) {  // (phase, piece of taps, k, tap of it, lane)
+      T* to = permuted + block * packed_block;
+      const int64_t columns = blocks.groups_in(block, block + 1) * out_group;
+      for (const GroupPhase& phase : phases) {
+        for (size_t piece = 0; piece < phase.element.size(); piece += phase.taps) {
+          for (int64_t k = 0; k < in_group; ++k) {
+            for (int64_t s = 0; s < phase.taps; ++s) {
+              for (int64_t l = 0; l < lanes; ++l) {
+                const int64_t g = blocks.first_group(block) + l / out_group, o = l % out_group;
+                const int64_t pair = role == WeightRole::kForward ? (g * out_group + o) * in_group + k
+                                                                  : (g * in_group + k) * out_group + o;
+                *to++ =
+                    l < columns ? weight.data[pair * kernel_h * kernel_w + phase.element[piece + s]] : T(0);
+              }
             }
           }
         }
       }
-    }
+    });
   });
 
   const Finish<T> finish(epilogue);
@@ -339,12 +347,13 @@ void narrow_groups_backward_weight(const ConvGeometry& g, Image<const T> x, Imag
   });
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                                \
-  template bool narrow_groups_suit<T>(const TapConvAxis&, const TapConvAxis&, int64_t, Layout, int64_t,      \
-                                      int64_t);                                                              \
-  template bool narrow_groups_suit_weight<T>(const ConvGeometry&);                                           \
-  template void narrow_groups_conv<T>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const T>,       \
-                                      const T*, int64_t, int64_t, WeightRole, const Epilogue<T>&, Image<T>); \
+#define NEOCOG_INSTANTIATE(T)                                                                           \
+  template bool narrow_groups_suit<T>(const TapConvAxis&, const TapConvAxis&, int64_t, Layout, int64_t, \
+                                      int64_t);                                                         \
+  template bool narrow_groups_suit_weight<T>(const ConvGeometry&);                                      \
+  template void narrow_groups_conv<T>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const T>,  \
+                                      std::type_identity_t<Weights<T>>, int64_t, int64_t, WeightRole,   \
+                                      const Epilogue<T>&, Image<T>);                                    \
   template void narrow_groups_backward_weight<T>(const ConvGeometry&, Image<const T>, Image<const T>, T*);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

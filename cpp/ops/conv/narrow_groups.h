@@ -15,8 +15,8 @@ bool narrow_groups_suit_weight(const ConvGeometry&);
 
 template <class T>
 void narrow_groups_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x,
-                        const T* weight, int64_t kernel_h, int64_t kernel_w, WeightRole, const Epilogue<T>&,
-                        Image<T> y);
+                        std::type_identity_t<Weights<T>> weight, int64_t kernel_h, int64_t kernel_w,
+                        WeightRole, const Epilogue<T>&, Image<T> y);
 
 template <class T>
 void narrow_groups_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw);

@@ -63,9 +63,9 @@ bool plane_conv_suits(const TapConvAxis& h, const TapConvAxis& w, int64_t out_gr
 }
 
 template <class T>
-void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x, const T* weight,
-                int64_t kernel_h, int64_t kernel_w, WeightRole role, const Epilogue<T>& epilogue,
-                Image<T> y) {
+void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x,
+                std::type_identity_t<Weights<T>> weight, int64_t kernel_h, int64_t kernel_w, WeightRole role,
+                const Epilogue<T>& epilogue, Image<T> y) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const Span span_h = span_of(h), span_w = span_of(w);
   const int64_t in_group = x.c / groups, out_group = y.c / groups, kernel_size = kernel_h * kernel_w;
@@ -111,29 +111,35 @@ void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Imag
   const int64_t items = x.n * groups * tiles_h * tiles_w;
   const int threads = threads_for(items);
   const int64_t strip = in_group * plane, block_size = kernels.plane_outputs * y_plane;
-  Scratch scratch(Scratch::bytes_of<T>(groups * packed_group) +
+  Scratch scratch(Scratch::bytes_of<T>(weight.scratch(groups * packed_group)) +
                   threads * (Scratch::bytes_of<T>(strip) + Scratch::bytes_of<T>(block_size)));
-  T* const packed = scratch.take<T>(groups * packed_group);
   std::vector<T*> strips(threads), results(threads);
   for (int t = 0; t < threads; ++t) {
     strips[t] = scratch.take<T>(strip);
     results[t] = scratch.take<T>(block_size);
   }
-  parallel_for(groups, [&](int64_t g, int) {  // (block; c, tap, output of the block)
-    T* to = packed + g * packed_group;
-    const T* const from = weight + g * in_group * out_group * kernel_size;
-    for (const PlanePhase& phase : phases) {
-      for (int64_t block = 0; block < blocks; ++block) {
-        for (int64_t c = 0; c < in_group; ++c) {
-          for (const int64_t element : phase.element) {
-            for (int64_t o = first_output(block); o < first_output(block + 1); ++o) {
-              const int64_t pair = role == WeightRole::kForward ? o * in_group + c : c * out_group + o;
-              *to++ = from[pair * kernel_size + element];
+  KeptWeights::Key key{kPlanes, kernels.plane_outputs, static_cast<int64_t>(role), groups, blocks};
+  for (const PlanePhase& phase : phases) {
+    key.push_back(static_cast<int64_t>(phase.element.size()));
+    key.insert(key.end(), phase.element.begin(), phase.element.end());
+  }
+  const T* const packed = weight.form(key, groups * packed_group, scratch, [&](T* panels) {
+    parallel_for(groups, [&](int64_t g, int) {  // (block; c, tap, output of the block)
+      T* to = panels + g * packed_group;
+      const T* const from = weight.data + g * in_group * out_group * kernel_size;
+      for (const PlanePhase& phase : phases) {
+        for (int64_t block = 0; block < blocks; ++block) {
+          for (int64_t c = 0; c < in_group; ++c) {
+            for (const int64_t element : phase.element) {
+              for (int64_t o = first_output(block); o < first_output(block + 1); ++o) {
+                const int64_t pair = role == WeightRole::kForward ? o * in_group + c : c * out_group + o;
+                *to++ = from[pair * kernel_size + element];
+              }
             }
           }
         }
       }
-    }
+    });
   });
 
   const Finish<T> finish(epilogue);
@@ -198,10 +204,11 @@ void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Imag
   });
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                            \
-  template bool plane_conv_suits<T>(const TapConvAxis&, const TapConvAxis&, int64_t);                    \
-  template void plane_conv<T>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const T>, const T*, \
-                              int64_t, int64_t, WeightRole, const Epilogue<T>&, Image<T>);
+#define NEOCOG_INSTANTIATE(T)                                                                  \
+  template bool plane_conv_suits<T>(const TapConvAxis&, const TapConvAxis&, int64_t);          \
+  template void plane_conv<T>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const T>, \
+                              std::type_identity_t<Weights<T>>, int64_t, int64_t, WeightRole,  \
+                              const Epilogue<T>&, Image<T>);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)
 #undef NEOCOG_INSTANTIATE

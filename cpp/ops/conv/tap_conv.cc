@@ -49,11 +49,23 @@ void pack_weights(const TapConvPlan& plan, int64_t groups, const T* weight, int6
   });
 }
 
+// All that packed panels depend on: which taps each phase has, and in which order.
+template <class T>
+KeptWeights::Key panels_key(const TapConvPlan& plan, int64_t groups, int64_t kernel_size, WeightRole role) {
+  KeptWeights::Key key{kTapPanels, gemm_kernels<T>().lanes, static_cast<int64_t>(role),
+                       groups,     plan.split.vectors,      plan.split.panels};
+  for (const TapPhase& phase : plan.phases) {
+    for (int64_t e = 0; e < kernel_size; ++e) key.push_back(phase.position[e]);  // of the first channel
+  }
+  return key;
+}
+
 }  // namespace
 
 template <class T>
-void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x, const T* weight,
-              int64_t kernel_h, int64_t kernel_w, WeightRole role, const Epilogue<T>& epilogue, Image<T> y) {
+void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x,
+              std::type_identity_t<Weights<T>> weight, int64_t kernel_h, int64_t kernel_w, WeightRole role,
+              const Epilogue<T>& epilogue, Image<T> y) {
   if (y.size() == 0) return;
   if (narrow_groups_suit<T>(h, w, groups, x.layout, x.c / groups, y.c / groups)) {
     narrow_groups_conv(h, w, groups, x, weight, kernel_h, kernel_w, role, epilogue, y);
@@ -84,10 +96,10 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
   const int64_t panel_width = kernels.max_vectors * kernels.lanes;
   const int64_t block = y.channels_last() ? 0 : tile_pixels * panel_width;
 
-  Scratch scratch(Scratch::bytes_of<T>(groups * plan.packed_group) +
+  const int64_t packed_size = groups * plan.packed_group;
+  Scratch scratch(Scratch::bytes_of<T>(weight.scratch(packed_size)) +
                   threads * (Scratch::bytes_of<T>(strip) + Scratch::bytes_of<T>(block) +
                              2 * Scratch::bytes_of<int64_t>(tile_pixels)));
-  T* packed = scratch.take<T>(groups * plan.packed_group);
   struct Workspace {
     T *strip, *block;
     int64_t *row, *out;
@@ -97,7 +109,9 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     space = {scratch.take<T>(strip), scratch.take<T>(block), scratch.take<int64_t>(tile_pixels),
              scratch.take<int64_t>(tile_pixels)};
   }
-  pack_weights(plan, groups, weight, kernel_h * kernel_w, role, packed);
+  const T* const packed =
+      weight.form(panels_key<T>(plan, groups, kernel_h * kernel_w, role), packed_size, scratch,
+                  [&](T* to) { pack_weights(plan, groups, weight.data, kernel_h * kernel_w, role, to); });
 
   const Finish<T> finish(epilogue);
   // Blocks are nearer than what was stored from them, and have the channels next to each other.
@@ -210,10 +224,10 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
 }
 
 template void tap_conv<float>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const float>,
-                              const float*, int64_t, int64_t, WeightRole, const Epilogue<float>&,
+                              Weights<float>, int64_t, int64_t, WeightRole, const Epilogue<float>&,
                               Image<float>);
 template void tap_conv<double>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const double>,
-                               const double*, int64_t, int64_t, WeightRole, const Epilogue<double>&,
+                               Weights<double>, int64_t, int64_t, WeightRole, const Epilogue<double>&,
                                Image<double>);
 
 }  // namespace neocog

@@ -30,14 +30,16 @@ enum class WeightRole {
 };
 
 template <class T>
-void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x, const T* weight,
-              int64_t kernel_h, int64_t kernel_w, WeightRole, const Epilogue<T>&, Image<T> y);
+void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x,
+              std::type_identity_t<Weights<T>> weight, int64_t kernel_h, int64_t kernel_w, WeightRole,
+              const Epilogue<T>&, Image<T> y);
 
 // The same product with vectors along the pixels instead of the channels: for groups of few output channels.
 template <class T>
 bool plane_conv_suits(const TapConvAxis& h, const TapConvAxis& w, int64_t out_group);
 template <class T>
-void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x, const T* weight,
-                int64_t kernel_h, int64_t kernel_w, WeightRole, const Epilogue<T>&, Image<T> y);
+void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const T> x,
+                std::type_identity_t<Weights<T>> weight, int64_t kernel_h, int64_t kernel_w, WeightRole,
+                const Epilogue<T>&, Image<T> y);
 
 }  // namespace neocog

@@ -255,9 +255,11 @@ struct WinogradCall {
   }
 };
 
-// All tiles are one block: inputs first, then the panels, each with the transform of its kernels.
+// All tiles are one block: inputs first, then the panels, each with the transform of its kernels, if they are
+// not kept.
 template <class T>
-void run_one_block(const WinogradCall<T>& call, T* v, const std::vector<Workspace<T>>& spaces) {
+void run_one_block(const WinogradCall<T>& call, T* v, const T* kept,
+                   const std::vector<Workspace<T>>& spaces) {
   const WinogradPlan& plan = call.plan;
   const int threads = static_cast<int>(spaces.size());
   const TileBlock whole = plan.block(0, 0);
@@ -269,6 +271,11 @@ void run_one_block(const WinogradCall<T>& call, T* v, const std::vector<Workspac
     const int64_t g = item / plan.split.panels, first = item % plan.split.panels * plan.out_phases;
     const Workspace<T>& space = spaces[thread];
     for (int64_t panel = first; panel < first + plan.out_phases; ++panel) {
+      if (kept != nullptr) {
+        call.multiply(g, panel, whole, v + g * plan.size_v(),
+                      kept + (g * plan.panels() + panel) * plan.size_u(), {}, space);
+        continue;
+      }
       for (int64_t c = 0; c < plan.in_group; c += kFilterChannels) {
         call.transform_kernels(g, panel, c, std::min(plan.in_group, c + kFilterChannels), space.taps,
                                space.u);
@@ -278,20 +285,27 @@ void run_one_block(const WinogradCall<T>& call, T* v, const std::vector<Workspac
   });
 }
 
-// Kernels first, then the blocks.
+// All kernels: u of every panel of every group.
 template <class T>
-void run_blocks(const WinogradCall<T>& call, T* packed, const std::vector<Workspace<T>>& spaces) {
+void transform_all(const WinogradCall<T>& call, T* all, const std::vector<Workspace<T>>& spaces) {
+  const WinogradPlan& plan = call.plan;
+  const int64_t parts = ceil_div(plan.in_group, kFilterChannels);
+  parallel_for(call.geometry.groups * plan.panels() * parts, static_cast<int>(spaces.size()),
+               [&](int64_t item, int thread) {
+                 const int64_t part = item % parts, panel = item / parts;
+                 call.transform_kernels(panel / plan.panels(), panel % plan.panels(),
+                                        plan.in_group * part / parts, plan.in_group * (part + 1) / parts,
+                                        spaces[thread].taps, all + panel * plan.size_u());
+               });
+}
+
+template <class T>
+void run_blocks(const WinogradCall<T>& call, const T* all, const std::vector<Workspace<T>>& spaces) {
   const WinogradPlan& plan = call.plan;
   const int threads = static_cast<int>(spaces.size());
   const auto panel_u = [&](int64_t g, int64_t panel) {
-    return packed + (g * plan.panels() + panel) * plan.size_u();
+    return all + (g * plan.panels() + panel) * plan.size_u();
   };
-  const int64_t parts = ceil_div(plan.in_group, kFilterChannels);
-  parallel_for(call.geometry.groups * plan.panels() * parts, threads, [&](int64_t item, int thread) {
-    const int64_t part = item % parts, panel = item / parts % plan.panels(), g = item / parts / plan.panels();
-    call.transform_kernels(g, panel, plan.in_group * part / parts, plan.in_group * (part + 1) / parts,
-                           spaces[thread].taps, panel_u(g, panel));
-  });
   parallel_for(call.geometry.groups * plan.blocks_h * plan.blocks_w * plan.chunks, threads,
                [&](int64_t item, int thread) {
                  const int64_t chunk = item % plan.chunks;
@@ -334,8 +348,8 @@ WinogradWindow winograd_window(const ConvGeometry& g, WeightRole role, bool besi
 }  // namespace
 
 template <class T>
-void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, WeightRole role,
-                   const Epilogue<T>& epilogue, Image<T> y) {
+void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t<Weights<T>> weight,
+                   WeightRole role, const Epilogue<T>& epilogue, Image<T> y) {
   if (y.size() == 0) return;
   const bool beside = winograd_beside(g, y.h);
   if (winograd_step(g.h) * winograd_step(g.w) > 1 && !beside && !(x.channels_last() && y.channels_last())) {
@@ -350,8 +364,11 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
   const WinogradPlan plan = winograd_plan(g, x, y, window);
   const int threads = threads_for(plan.one_block ? groups * std::max(plan.rows, plan.split.panels)
                                                  : groups * plan.blocks_h * plan.blocks_w * plan.chunks);
-  const int64_t shared = plan.one_block ? groups * plan.size_v() : groups * plan.panels() * plan.size_u();
-  const int64_t size_v = plan.one_block ? 0 : plan.size_v(), size_u = plan.one_block ? plan.size_u() : 0;
+  const bool kept = weight.kept != nullptr;
+  const int64_t all_kernels = groups * plan.panels() * plan.size_u();
+  const int64_t shared = plan.one_block ? groups * plan.size_v() : weight.scratch(all_kernels);
+  const int64_t size_v = plan.one_block ? 0 : plan.size_v(),
+                size_u = plan.one_block && !kept ? plan.size_u() : 0;
   const int64_t taps = plan.h.taps * plan.w.taps * kFilterChannels * plan.panel;
   // Channels first: the pixels under the tiles, and the results of a panel, turned.
   const int64_t strip_rows = plan.one_block ? 1 : ceil_div(plan.rows, plan.blocks_h);
@@ -365,7 +382,7 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
                              Scratch::bytes_of<T>(size_u) + Scratch::bytes_of<T>(taps) +
                              Scratch::bytes_of<T>(strip) + Scratch::bytes_of<T>(results) +
                              8 * Scratch::bytes_of<int64_t>(plan.tiles)));
-  T* const common = scratch.take<T>(shared);
+  T* const one_v = plan.one_block ? scratch.take<T>(shared) : nullptr;
   T* const zeros = scratch.take<T>(plan.in_group);
   std::fill_n(zeros, plan.in_group, T(0));
   std::vector<Workspace<T>> spaces(threads);
@@ -383,15 +400,21 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, const T* weight, Wei
   if (epilogue.moments != nullptr && plan.out_phases == 1 && (window.remainders() == 1 || window.beside)) {
     epilogue.moments->cut(y, std::min(y.w, plan.cols * plan.w.tile * window.step_w), true, plan.h.tile);
   }
-  const WinogradCall<T> call{plan, window, g, x, weight, role, epilogue, y, zeros, Finish<T>(epilogue)};
+  const WinogradCall<T> call{plan, window, g, x, weight.data, role, epilogue, y, zeros, Finish<T>(epilogue)};
+  const T* all = nullptr;
+  if (kept || !plan.one_block) {
+    const KeptWeights::Key key{kWinogradKernels, gemm_kernels<T>().lanes, static_cast<int64_t>(role),
+                               groups,           plan.split.panels,       plan.size_u()};
+    all = weight.form(key, all_kernels, scratch, [&](T* to) { transform_all(call, to, spaces); });
+  }
   if (plan.one_block) {
-    run_one_block(call, common, spaces);
+    run_one_block(call, one_v, all, spaces);
   } else {
-    run_blocks(call, common, spaces);
+    run_blocks(call, all, spaces);
   }
 }
 
-template void winograd_conv<float>(const ConvGeometry&, Image<const float>, const float*, WeightRole,
+template void winograd_conv<float>(const ConvGeometry&, Image<const float>, Weights<float>, WeightRole,
                                    const Epilogue<float>&, Image<float>);
 
 }  // namespace neocog

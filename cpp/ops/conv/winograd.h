@@ -22,8 +22,8 @@ inline int64_t winograd_taps(const WindowAxis& axis) {
 //   |error| <= (channels of x / groups + 20) * eps * |A^T| (sum over c of |G w G^T| * (|B^T| |x| |B|)) |A|
 // for every tile, before the activation; with stride 2, forward, the channels are those of all phases of x.
 template <class T>
-void winograd_conv(const ConvGeometry&, Image<const T> x, const T* weight, WeightRole, const Epilogue<T>&,
-                   Image<T> y);
+void winograd_conv(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight, WeightRole,
+                   const Epilogue<T>&, Image<T> y);
 
 // Whether it can be done, is allowed (strict.h), and saves more than the transforms cost. Never for float64,
 // which is for those who want every digit, and for which nothing else here exists.

@@ -9,14 +9,14 @@
 
 namespace neocog {
 template <class T>
-void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, const T* weight,
+void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, std::type_identity_t<Weights<T>> weight,
                             const Epilogue<T>& epilogue, Image<T> y) {
   if (is_depthwise(g)) {
     depthwise_transposed(g, x, weight, epilogue, y);
   } else if (x.layout == y.layout && winograd_suits<T>(g, WeightRole::kTransposed)) {
     if constexpr (std::is_same_v<T, float>) winograd_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
   } else if (epilogue.residual == nullptr && long_stride_suits(g)) {
-    long_stride_transposed(g, x, weight, epilogue, y);
+    long_stride_transposed(g, x, weight.data, epilogue, y);
   } else {
     tap_conv(transposed_axis(g.h), transposed_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,
              WeightRole::kTransposed, epilogue, y);
@@ -24,9 +24,9 @@ void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, const T* we
   if (epilogue.moments != nullptr) epilogue.moments->complete(y);  // by kernels that did not hand over tiles
 }
 
-template void conv_transpose_forward<float>(const ConvGeometry&, Image<const float>, const float*,
+template void conv_transpose_forward<float>(const ConvGeometry&, Image<const float>, Weights<float>,
                                             const Epilogue<float>&, Image<float>);
-template void conv_transpose_forward<double>(const ConvGeometry&, Image<const double>, const double*,
+template void conv_transpose_forward<double>(const ConvGeometry&, Image<const double>, Weights<double>,
                                              const Epilogue<double>&, Image<double>);
 
 }  // namespace neocog

@@ -12,7 +12,7 @@
 namespace neocog {
 
 template <class T>
-void conv_transpose_forward(const ConvGeometry&, Image<const T> x, const T* weight, const Epilogue<T>&,
-                            Image<T> y);
+void conv_transpose_forward(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight,
+                            const Epilogue<T>&, Image<T> y);
 
 }  // namespace neocog

@@ -168,15 +168,15 @@ void pack_plane_weight(const TapPhaseAxis& ph, const TapPhaseAxis& pw, const T* 
 }
 
 template <class T>
-void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x, const T* weight,
-                    int64_t kernel_h, int64_t kernel_w, WeightRole role, const Epilogue<T>& epilogue,
-                    Image<T> y) {
+void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x,
+                    std::type_identity_t<Weights<T>> weight, int64_t kernel_h, int64_t kernel_w,
+                    WeightRole role, const Epilogue<T>& epilogue, Image<T> y) {
   if (y.size() == 0) return;
   if (h.complete && w.complete) {
     const Span span = span_of(h);
     const BlockRows cut = depthwise_block_rows<T>(h, span.hi - span.lo + 1, x, y);
     if (cut.rows > 0) {
-      depthwise_blocks(cut, h, w, x, weight, kernel_h, kernel_w, epilogue, y);
+      depthwise_blocks(cut, h, w, x, weight.data, kernel_h, kernel_w, epilogue, y);
       return;
     }
   }
@@ -239,9 +239,8 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
   const int threads = threads_for(items);
   const int64_t zeros = last ? x.w * channels : 0;
 
-  Scratch scratch(Scratch::bytes_of<T>(packed) + Scratch::bytes_of<T>(zeros) +
+  Scratch scratch(Scratch::bytes_of<T>(weight.scratch(packed)) + Scratch::bytes_of<T>(zeros) +
                   threads * (Scratch::bytes_of<T>(strip_size) + Scratch::bytes_of<T>(row_size)));
-  T* const packed_data = scratch.take<T>(packed);
   T* const zero_row = scratch.take<T>(zeros);
   std::fill_n(zero_row, zeros, T(0));
   std::vector<T*> strips(threads), row_buffers(threads);
@@ -249,17 +248,26 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
     strips[t] = scratch.take<T>(strip_size);
     row_buffers[t] = scratch.take<T>(row_size);
   }
-  size_t phase = 0;
-  for (const TapPhaseAxis& ph : h.phases) {
-    for (const TapPhaseAxis& pw : w.phases) {
-      T* const to = packed_data + job.packed_offset[phase++];
-      if (last) {
-        pack_rows_weight(ph, pw, weight, channels, kernel_h, kernel_w, to);
-      } else {
-        pack_plane_weight(ph, pw, weight, channels, kernel_h, kernel_w, to);
-      }
+  KeptWeights::Key key{kRows, kernels.lanes, last, static_cast<int64_t>(role)};
+  for (const TapConvAxis* axis : {&h, &w}) {
+    for (const TapPhaseAxis& part : axis->phases) {
+      key.push_back(static_cast<int64_t>(part.kernel.size()));
+      key.insert(key.end(), part.kernel.begin(), part.kernel.end());
     }
   }
+  const T* const packed_data = weight.form(key, packed, scratch, [&](T* rows) {
+    size_t phase = 0;
+    for (const TapPhaseAxis& ph : h.phases) {
+      for (const TapPhaseAxis& pw : w.phases) {
+        T* const to = rows + job.packed_offset[phase++];
+        if (last) {
+          pack_rows_weight(ph, pw, weight.data, channels, kernel_h, kernel_w, to);
+        } else {
+          pack_plane_weight(ph, pw, weight.data, channels, kernel_h, kernel_w, to);
+        }
+      }
+    }
+  });
   job.packed = packed_data;
   Finish<T> fill(epilogue);
   fill.clamp = job.clamp;
@@ -306,24 +314,24 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
 }  // namespace
 
 template <class T>
-void depthwise_forward(const ConvGeometry& g, Image<const T> x, const T* weight, const Epilogue<T>& epilogue,
-                       Image<T> y) {
+void depthwise_forward(const ConvGeometry& g, Image<const T> x, std::type_identity_t<Weights<T>> weight,
+                       const Epilogue<T>& epilogue, Image<T> y) {
   depthwise_taps(forward_axis(g.h), forward_axis(g.w), x, weight, g.h.kernel, g.w.kernel,
                  WeightRole::kForward, epilogue, y);
 }
 
 template <class T>
-void depthwise_transposed(const ConvGeometry& g, Image<const T> x, const T* weight,
+void depthwise_transposed(const ConvGeometry& g, Image<const T> x, std::type_identity_t<Weights<T>> weight,
                           const Epilogue<T>& epilogue, Image<T> y) {
   depthwise_taps(transposed_axis(g.h), transposed_axis(g.w), x, weight, g.h.kernel, g.w.kernel,
                  WeightRole::kTransposed, epilogue, y);
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                              \
-  template void depthwise_forward<T>(const ConvGeometry&, Image<const T>, const T*, const Epilogue<T>&,    \
-                                     Image<T>);                                                            \
-  template void depthwise_transposed<T>(const ConvGeometry&, Image<const T>, const T*, const Epilogue<T>&, \
-                                        Image<T>);
+#define NEOCOG_INSTANTIATE(T)                                                                               \
+  template void depthwise_forward<T>(const ConvGeometry&, Image<const T>, std::type_identity_t<Weights<T>>, \
+                                     const Epilogue<T>&, Image<T>);                                         \
+  template void depthwise_transposed<T>(const ConvGeometry&, Image<const T>,                                \
+                                        std::type_identity_t<Weights<T>>, const Epilogue<T>&, Image<T>);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)
 #undef NEOCOG_INSTANTIATE

@@ -95,13 +95,13 @@ struct DepthwiseKernels {
 NEOCOG_DECLARE_TABLES(DepthwiseKernels, depthwise_kernels)
 
 template <class T>
-void depthwise_forward(const ConvGeometry&, Image<const T> x, const T* weight, const Epilogue<T>&,
-                       Image<T> y);
+void depthwise_forward(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight,
+                       const Epilogue<T>&, Image<T> y);
 
 // The adjoint: the input gradient, and transposed depthwise convolution. x has the C * M channels, y has C.
 template <class T>
-void depthwise_transposed(const ConvGeometry&, Image<const T> x, const T* weight, const Epilogue<T>&,
-                          Image<T> y);
+void depthwise_transposed(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight,
+                          const Epilogue<T>&, Image<T> y);
 
 template <class T>
 void depthwise_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw);

@@ -23,8 +23,10 @@ constexpr int64_t kStripBytes = 320 << 10;
 }  // namespace
 
 template <class T>
-void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwise_weight,
-                       const T* pointwise_weight, const Epilogue<T>& epilogue, Image<T> y) {
+void separable_forward(const ConvGeometry& g, Image<const T> x,
+                       std::type_identity_t<Weights<T>> depthwise_weight,
+                       std::type_identity_t<Weights<T>> pointwise_weight, const Epilogue<T>& epilogue,
+                       Image<T> y) {
   if (y.size() == 0) return;
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const TapConvAxis h = forward_axis(g.h), w = forward_axis(g.w);
@@ -47,14 +49,13 @@ void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwi
   const int64_t packed_size = channels * split.vectors * kernels.lanes, pixels = rows * y.w;
   const int64_t block_size = y.channels_last() ? 0 : pixels * kernels.max_vectors * kernels.lanes;
 
-  Scratch scratch(Scratch::bytes_of<T>(packed_size) + Scratch::bytes_of<T>(filters_size) +
+  Scratch scratch(Scratch::bytes_of<T>(pointwise_weight.scratch(packed_size)) +
+                  Scratch::bytes_of<T>(depthwise_weight.scratch(filters_size)) +
                   Scratch::bytes_of<T>(x.w * channels) + Scratch::bytes_of<int64_t>(channels) +
                   2 * Scratch::bytes_of<int64_t>(pixels) +
                   kernels.max_vectors * Scratch::bytes_of<int64_t>(pixels) +
                   threads * (Scratch::bytes_of<T>(loaded) + Scratch::bytes_of<T>(expanded) +
                              Scratch::bytes_of<T>(pixels * channels) + Scratch::bytes_of<T>(block_size)));
-  T* const packed = scratch.take<T>(packed_size);
-  T* const filters = scratch.take<T>(filters_size);
   T* const zeros = scratch.take<T>(x.w * channels);
   int64_t* const position = scratch.take<int64_t>(channels);
   int64_t* const row = scratch.take<int64_t>(pixels);
@@ -72,16 +73,20 @@ void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwi
 
   std::fill_n(zeros, x.w * channels, T(0));
   std::iota(position, position + channels, int64_t{0});
-  pack_rows_weight(ph, pw, depthwise_weight, channels, g.h.kernel, g.w.kernel, filters);
+  const T* const filters = depthwise_weight.form({kRows, kernels.lanes}, filters_size, scratch, [&](T* to) {
+    pack_rows_weight(ph, pw, depthwise_weight.data, channels, g.h.kernel, g.w.kernel, to);
+  });
   for (int64_t p = 0; p < pixels; ++p) {
     row[p] = p * channels;
     out[p] = p * y.c;
     for (int64_t v = 1; v <= kernels.max_vectors; ++v) block_out[v][p] = p * v * kernels.lanes;
   }
-  parallel_for(split.panels, [&](int64_t panel, int) {
-    const int64_t first = split.begin(panel) * kernels.lanes;
-    kernels.pack_panel({pointwise_weight, y.c, channels, 1, 0, channels, position, 0}, first,
-                       split.width(panel), packed + channels * first);
+  const T* const packed = pointwise_weight.form({kColumns, kernels.lanes}, packed_size, scratch, [&](T* to) {
+    parallel_for(split.panels, [&](int64_t panel, int) {
+      const int64_t first = split.begin(panel) * kernels.lanes;
+      kernels.pack_panel({pointwise_weight.data, y.c, channels, 1, 0, channels, position, 0}, first,
+                         split.width(panel), to + channels * first);
+    });
   });
 
   const Finish<T> finish(epilogue);
@@ -129,9 +134,9 @@ void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwi
   });
 }
 
-template void separable_forward<float>(const ConvGeometry&, Image<const float>, const float*, const float*,
-                                       const Epilogue<float>&, Image<float>);
-template void separable_forward<double>(const ConvGeometry&, Image<const double>, const double*,
-                                        const double*, const Epilogue<double>&, Image<double>);
+template void separable_forward<float>(const ConvGeometry&, Image<const float>, Weights<float>,
+                                       Weights<float>, const Epilogue<float>&, Image<float>);
+template void separable_forward<double>(const ConvGeometry&, Image<const double>, Weights<double>,
+                                        Weights<double>, const Epilogue<double>&, Image<double>);
 
 }  // namespace neocog

@@ -13,7 +13,8 @@ namespace neocog {
 
 // `g` is the depthwise part: in_channels = groups = C, out_channels = C * M. y has any number of channels.
 template <class T>
-void separable_forward(const ConvGeometry& g, Image<const T> x, const T* depthwise_weight,
-                       const T* pointwise_weight, const Epilogue<T>&, Image<T> y);
+void separable_forward(const ConvGeometry& g, Image<const T> x,
+                       std::type_identity_t<Weights<T>> depthwise_weight,
+                       std::type_identity_t<Weights<T>> pointwise_weight, const Epilogue<T>&, Image<T> y);
 
 }  // namespace neocog
