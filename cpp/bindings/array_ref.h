@@ -10,13 +10,11 @@
 #include <stdexcept>
 #include <vector>
 
+#include "core/require.h"
+
 namespace neocog::bindings {
 
 namespace py = pybind11;
-
-inline void require(bool condition, const char* message) {
-  if (!condition) throw std::invalid_argument(message);
-}
 
 enum class DType { kFloat32, kFloat64, kInt64, kOther };
 template <class T>

@@ -20,6 +20,7 @@ void bind_conv(py::module_& m);
 void bind_conv_transpose(py::module_& m);
 void bind_depthwise(py::module_& m);
 void bind_elementwise(py::module_& m);
+void bind_engine(py::module_& m);
 void bind_gemm(py::module_& m);
 void bind_limits(py::module_& m);
 void bind_pool(py::module_& m);
@@ -68,6 +69,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   bind_conv_transpose(m);
   bind_depthwise(m);
   bind_elementwise(m);
+  bind_engine(m);
   bind_gemm(m);
   bind_limits(m);
   bind_pool(m);

@@ -16,6 +16,7 @@ namespace neocog {
 namespace {
 
 std::atomic<int> requested{0};
+thread_local int limit_of_this_thread = 0;
 
 #ifdef _OPENMP
 // libgomp's pool does not survive a fork: a child that opened a parallel region would wait forever.
@@ -56,6 +57,7 @@ int environment_threads() {
 }  // namespace
 
 int get_num_threads() {
+  if (limit_of_this_thread > 0) return limit_of_this_thread;
   if (const int threads = requested.load(std::memory_order_relaxed); threads > 0) return threads;
   if (environment_threads() > 0) return environment_threads();
 #ifdef _OPENMP
@@ -67,6 +69,14 @@ int get_num_threads() {
 
 void set_num_threads(int threads) {
   requested.store(threads, std::memory_order_relaxed);
+}
+
+ThreadLimit::ThreadLimit(int threads) : before_(limit_of_this_thread) {
+  if (threads > 0) limit_of_this_thread = threads;
+}
+
+ThreadLimit::~ThreadLimit() {
+  limit_of_this_thread = before_;
 }
 
 int threads_for(int64_t items) {

@@ -10,6 +10,17 @@ namespace neocog {
 int get_num_threads();
 void set_num_threads(int threads);  // 0 returns to the default
 
+// While it lives, calls from this thread use so many threads; 0 changes nothing.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(int threads);
+  ~ThreadLimit();
+  ThreadLimit(const ThreadLimit&) = delete;
+
+ private:
+  int before_;
+};
+
 namespace parallel_detail {
 using Body = void (*)(void* context, int64_t item, int thread);
 void run(int64_t items, int threads, Body body, void* context);

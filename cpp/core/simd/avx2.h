@@ -56,6 +56,12 @@ struct Vec<float> {
     const __m256 sign = _mm256_set1_ps(-0.0f);
     return {_mm256_or_ps(_mm256_andnot_ps(sign, a.v), _mm256_and_ps(sign, b.v))};
   }
+  friend NEOCOG_INLINE Vec sqrt(Vec a) { return {_mm256_sqrt_ps(a.v)}; }
+  friend NEOCOG_INLINE Vec floor(Vec a) { return {_mm256_floor_ps(a.v)}; }
+  friend NEOCOG_INLINE Vec ceil(Vec a) { return {_mm256_ceil_ps(a.v)}; }
+  friend NEOCOG_INLINE Vec round_even(Vec a) {
+    return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  }
   // Two factors, because 2^n itself may be out of range.
   friend NEOCOG_INLINE Vec scale2(Vec a, Vec n) {
     const __m256i exponent = _mm256_cvtps_epi32(n.v), half = _mm256_srai_epi32(exponent, 1);

@@ -55,6 +55,16 @@ struct Vec<float> {
     const __m512 sign = _mm512_set1_ps(-0.0f);
     return {_mm512_or_ps(_mm512_andnot_ps(sign, a.v), _mm512_and_ps(sign, b.v))};
   }
+  friend NEOCOG_INLINE Vec sqrt(Vec a) { return {_mm512_sqrt_ps(a.v)}; }
+  friend NEOCOG_INLINE Vec floor(Vec a) {
+    return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC)};
+  }
+  friend NEOCOG_INLINE Vec ceil(Vec a) {
+    return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_POS_INF | _MM_FROUND_NO_EXC)};
+  }
+  friend NEOCOG_INLINE Vec round_even(Vec a) {
+    return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+  }
   friend NEOCOG_INLINE Vec scale2(Vec a, Vec n) { return {_mm512_scalef_ps(a.v, n.v)}; }
   NEOCOG_INLINE float sum() const { return _mm512_reduce_add_ps(v); }
   NEOCOG_INLINE float reduce_max() const { return _mm512_reduce_max_ps(v); }

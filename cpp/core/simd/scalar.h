@@ -59,6 +59,23 @@ struct Vec {
   friend NEOCOG_INLINE Vec copysign(Vec a, Vec b) {
     return {(Native)(((Integer)a.v & ~sign_bit()) | ((Integer)b.v & sign_bit()))};
   }
+  friend NEOCOG_INLINE Vec sqrt(Vec a) {
+    for (int64_t i = 0; i < lanes; ++i) a.v[i] = static_cast<T>(__builtin_sqrt(a.v[i]));
+    return a;
+  }
+  friend NEOCOG_INLINE Vec floor(Vec a) {
+    for (int64_t i = 0; i < lanes; ++i) a.v[i] = static_cast<T>(__builtin_floor(a.v[i]));
+    return a;
+  }
+  friend NEOCOG_INLINE Vec ceil(Vec a) {
+    for (int64_t i = 0; i < lanes; ++i) a.v[i] = static_cast<T>(__builtin_ceil(a.v[i]));
+    return a;
+  }
+  // To the nearest integer, halves to the even one.
+  friend NEOCOG_INLINE Vec round_even(Vec a) {
+    for (int64_t i = 0; i < lanes; ++i) a.v[i] = static_cast<T>(__builtin_rint(a.v[i]));
+    return a;
+  }
   // a * 2^n for integral n, |n| <= 252: overflows to infinity, underflows gradually.
   friend NEOCOG_INLINE Vec scale2(Vec a, Vec n) {
     // In n + 1.5 * 2^mantissa + bias the low bits hold n + bias: shifted up, they are the float 2^n. Two

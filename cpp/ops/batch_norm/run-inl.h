@@ -1,4 +1,6 @@
-// Channels first: kernels that see runs of one channel; no include guard on purpose.
+// Channels first: kernels that see runs of one channel. The header of an instruction set comes first.
+#pragma once
+
 #include "ops/batch_norm/batch_norm.h"
 #include "ops/batch_norm/vectors-inl.h"
 #include "ops/elementwise/activations-inl.h"

@@ -1,5 +1,8 @@
 #include "core/simd/scalar.h"
+#include "ops/elementwise/binary-inl.h"
 #include "ops/elementwise/broadcast-inl.h"
 #include "ops/elementwise/elementwise-inl.h"
 #include "ops/elementwise/prelu-inl.h"
+#include "ops/elementwise/reduce-inl.h"
 #include "ops/elementwise/softmax-inl.h"
+#include "ops/elementwise/unary-inl.h"

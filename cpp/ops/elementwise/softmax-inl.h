@@ -251,9 +251,79 @@ void softmax_columns_backward(const T* dy, const T* y, T* dx, int64_t n, int64_t
   }
 }
 
+// Sum over n values of e^(x - top), in pieces that a register adds up.
 template <class T>
-constexpr SoftmaxKernels<T> kSoftmaxTable = {&softmax_rows<T>, &softmax_columns<T>, &softmax_rows_backward<T>,
-                                             &softmax_columns_backward<T>};
+NEOCOG_INLINE double exponential_sum(const T* x, int64_t n, Vec<T> top) {
+  using V = Vec<T>;
+  double total = 0;
+  for (int64_t begin = 0; begin < n; begin += kTerms * V::lanes) {
+    const int64_t end = min64(n, begin + kTerms * V::lanes);
+    V sum = V::zero();
+    int64_t i = begin;
+    for (; i + V::lanes <= end; i += V::lanes) sum = sum + exp_bounded(V::load(x + i) - top);
+    if (i < end) sum = sum + exp_bounded(load_or_nothing(x + i, end - i) - top);
+    total += sum.sum();
+  }
+  return total;
+}
+
+template <class T>
+void log_softmax_rows(const T* x, T* y, int64_t rows, int64_t n) {
+  using V = Vec<T>;
+  for (int64_t row = 0; row < rows; ++row, x += n, y += n) {
+    V most = V::set1(minus_infinity<T>());
+    int64_t i = 0;
+    for (; i + V::lanes <= n; i += V::lanes) most = max(V::load(x + i), most);
+    if (i < n) most = max(load_or_nothing(x + i, n - i), most);
+    const V top = V::set1(most.reduce_max());
+    const V log_total = V::set1(static_cast<T>(__builtin_log(exponential_sum(x, n, top))));
+    for (i = 0; i + V::lanes <= n; i += V::lanes) (V::load(x + i) - top - log_total).store(y + i);
+    if (i < n) (V::load_n(x + i, n - i) - top - log_total).store_n(y + i, n - i);
+  }
+}
+
+template <class T>
+NEOCOG_INLINE void log_tile_columns(const T* x, T* y, int64_t n, int64_t stride, int64_t columns) {
+  using V = Vec<T>;
+  alignas(64) T top[kTile], sum[kTile];
+  double total[kTile];
+  each_vector_of<T>(columns, [&](int64_t c, int64_t lanes) { load_some(x + c, lanes).store(top + c); });
+  for (int64_t i = 1; i < n; ++i) {
+    each_vector_of<T>(columns, [&](int64_t c, int64_t lanes) {
+      max(load_some(x + i * stride + c, lanes), V::load(top + c)).store(top + c);
+    });
+  }
+  for (int64_t c = 0; c < columns; ++c) total[c] = 0;
+  for (int64_t begin = 0; begin < n; begin += kTerms) {
+    each_vector_of<T>(columns, [&](int64_t c, int64_t) { V::zero().store(sum + c); });
+    for (int64_t i = begin; i < min64(n, begin + kTerms); ++i) {
+      each_vector_of<T>(columns, [&](int64_t c, int64_t lanes) {
+        const V e = exp_bounded(load_some(x + i * stride + c, lanes) - V::load(top + c));
+        (V::load(sum + c) + e).store(sum + c);
+      });
+    }
+    for (int64_t c = 0; c < columns; ++c) total[c] += static_cast<double>(sum[c]);
+  }
+  for (int64_t c = 0; c < columns; ++c) sum[c] = static_cast<T>(__builtin_log(total[c]));
+  for (int64_t i = 0; i < n; ++i) {
+    each_vector_of<T>(columns, [&](int64_t c, int64_t lanes) {
+      const V v = load_some(x + i * stride + c, lanes) - V::load(top + c) - V::load(sum + c);
+      store_some(v, y + i * stride + c, lanes);
+    });
+  }
+}
+
+template <class T>
+void log_softmax_columns(const T* x, T* y, int64_t n, int64_t stride, int64_t columns) {
+  for (int64_t c = 0; c < columns; c += kTile) {
+    log_tile_columns(x + c, y + c, n, stride, min64(kTile, columns - c));
+  }
+}
+
+template <class T>
+constexpr SoftmaxKernels<T> kSoftmaxTable = {&softmax_rows<T>,          &softmax_columns<T>,
+                                             &log_softmax_rows<T>,      &log_softmax_columns<T>,
+                                             &softmax_rows_backward<T>, &softmax_columns_backward<T>};
 
 }  // namespace
 

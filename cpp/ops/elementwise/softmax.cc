@@ -43,6 +43,14 @@ void softmax_forward(const SoftmaxGeometry& g, const T* x, T* y) {
 }
 
 template <class T>
+void log_softmax_forward(const SoftmaxGeometry& g, const T* x, T* y) {
+  const SoftmaxKernels<T>& kernels = softmax_kernels<T>();
+  for_lines(
+      g, [&](int64_t at, int64_t rows) { kernels.log_rows(x + at, y + at, rows, g.n); },
+      [&](int64_t at, int64_t columns) { kernels.log_columns(x + at, y + at, g.n, g.inner, columns); });
+}
+
+template <class T>
 void softmax_backward(const SoftmaxGeometry& g, const T* dy, const T* y, T* dx) {
   const SoftmaxKernels<T>& kernels = softmax_kernels<T>();
   for_lines(
@@ -54,6 +62,8 @@ void softmax_backward(const SoftmaxGeometry& g, const T* dy, const T* y, T* dx) 
 
 template void softmax_forward<float>(const SoftmaxGeometry&, const float*, float*);
 template void softmax_forward<double>(const SoftmaxGeometry&, const double*, double*);
+template void log_softmax_forward<float>(const SoftmaxGeometry&, const float*, float*);
+template void log_softmax_forward<double>(const SoftmaxGeometry&, const double*, double*);
 template void softmax_backward<float>(const SoftmaxGeometry&, const float*, const float*, float*);
 template void softmax_backward<double>(const SoftmaxGeometry&, const double*, const double*, double*);
 

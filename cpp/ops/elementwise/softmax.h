@@ -20,14 +20,21 @@ struct SoftmaxKernels {
   void (*rows)(const T* x, T* y, int64_t rows, int64_t n);
   // `columns` lines side by side, their n values `stride` apart.
   void (*columns)(const T* x, T* y, int64_t n, int64_t stride, int64_t columns);
+  // log y, as x - max - log(sum of e^(x - max)).
+  void (*log_rows)(const T* x, T* y, int64_t rows, int64_t n);
+  void (*log_columns)(const T* x, T* y, int64_t n, int64_t stride, int64_t columns);
   void (*rows_backward)(const T* dy, const T* y, T* dx, int64_t rows, int64_t n);
   void (*columns_backward)(const T* dy, const T* y, T* dx, int64_t n, int64_t stride, int64_t columns);
 };
 
 NEOCOG_DECLARE_TABLES(SoftmaxKernels, softmax_kernels)
 
+// y may be x, here and below.
 template <class T>
 void softmax_forward(const SoftmaxGeometry&, const T* x, T* y);
+// y = log(softmax of x), exact where the softmax itself vanishes.
+template <class T>
+void log_softmax_forward(const SoftmaxGeometry&, const T* x, T* y);
 
 // dx = y * (dy - sum of dy * y along the axis); y is the forward's result.
 template <class T>

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <vector>
 
 #include "core/parallel.h"
 #include "core/scratch.h"
+#include "ops/conv/weights.h"
 
 namespace neocog {
 namespace {
@@ -16,17 +18,31 @@ constexpr int64_t kDotRows = 12;
 // Rows of x that go through a panel of weights together: 96 rows of 1000 floats fill a third of the cache.
 constexpr int64_t kRowsPerItem = 96;
 
-// y (rows, columns) = a (rows, depth) B + bias with B's panels packed from `source`.
+// What is applied to y: inside the kernel where it is a clamp, else row by row.
 template <class T>
-void product(int64_t rows, int64_t depth, int64_t columns, const T* a, PanelSource<T> source, const T* bias,
-             T* y) {
+struct Finish {
+  Activation f = Activation::kIdentity;
+  T alpha = T(0);
+
+  bool clamps() const { return f == Activation::kRelu || f == Activation::kRelu6; }
+  T most() const { return f == Activation::kRelu6 ? T(6) : std::numeric_limits<T>::infinity(); }
+  void operator()(int64_t rows, int64_t columns, T* y, int64_t y_row) const {
+    if (f == Activation::kIdentity) return;
+    const auto activate = elementwise_kernels<T>().activate;
+    for (int64_t r = 0; r < rows; ++r) activate(f, alpha, y + r * y_row, y + r * y_row, columns);
+  }
+};
+
+// y (rows, columns) = a (rows, depth) B + bias with B's panels packed from `source`, which lies in `weight`.
+template <class T>
+void product(int64_t rows, int64_t depth, int64_t columns, const T* a, const Weights<T>& weight,
+             PanelSource<T> source, const T* bias, const Finish<T>& finish, T* y) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const PanelSplit split(columns, kernels.lanes, kernels.max_vectors);
   const int64_t packed_size = depth * split.vectors * kernels.lanes;
   const int64_t chunks = ceil_div(rows, kRowsPerItem), positions = std::max<int64_t>(1, source.inner);
-  Scratch scratch(Scratch::bytes_of<T>(packed_size) + 2 * Scratch::bytes_of<int64_t>(rows) +
+  Scratch scratch(Scratch::bytes_of<T>(weight.scratch(packed_size)) + 2 * Scratch::bytes_of<int64_t>(rows) +
                   Scratch::bytes_of<int64_t>(positions));
-  T* const packed = scratch.take<T>(packed_size);
   int64_t* const row = scratch.take<int64_t>(rows);
   int64_t* const out = scratch.take<int64_t>(rows);
   int64_t* const position = scratch.take<int64_t>(positions);
@@ -37,18 +53,23 @@ void product(int64_t rows, int64_t depth, int64_t columns, const T* a, PanelSour
     out[r] = r * columns;
   }
   const int64_t no_tap = 0;
-  const auto pack = [&](int64_t panel) {
-    const int64_t first = split.begin(panel) * kernels.lanes;
-    kernels.pack_panel(source, first, split.width(panel), packed + depth * first);
-  };
-  parallel_for(split.panels, [&](int64_t panel, int) { pack(panel); });
+  const KeptForm form = source.outer_stride == 0 ? kRows : kColumns;
+  const T* const packed = weight.form(
+      {form, depth, columns, kernels.lanes, kernels.max_vectors}, packed_size, scratch, [&](T* to) {
+        parallel_for(split.panels, [&](int64_t panel, int) {
+          const int64_t first = split.begin(panel) * kernels.lanes;
+          kernels.pack_panel(source, first, split.width(panel), to + depth * first);
+        });
+      });
   parallel_for(chunks * split.panels, [&](int64_t item, int) {
     const int64_t panel = item % split.panels, r0 = rows * (item / split.panels) / chunks;
     const int64_t r1 = rows * (item / split.panels + 1) / chunks;
     const int64_t first = split.begin(panel) * kernels.lanes, width = split.width(panel) * kernels.lanes;
+    const int64_t count = std::min(width, columns - first);
     kernels.taps_panel({a, row + r0, &no_tap, r1 - r0, 1, depth, packed + depth * first, split.width(panel),
-                        std::min(width, columns - first), bias == nullptr ? nullptr : bias + first, y + first,
-                        out + r0, false, T(0), T(0)});
+                        count, bias == nullptr ? nullptr : bias + first, y + first, out + r0, finish.clamps(),
+                        T(0), finish.most()});
+    if (!finish.clamps()) finish(r1 - r0, count, y + r0 * columns + first, columns);
   });
 }
 
@@ -56,24 +77,33 @@ void product(int64_t rows, int64_t depth, int64_t columns, const T* a, PanelSour
 
 template <class T>
 void linear_forward(int64_t rows, int64_t in, int64_t out, const T* x, const T* weight, const T* bias, T* y) {
+  linear_forward<T>(rows, in, out, x, Weights<T>(weight), bias, Activation::kIdentity, T(0), y);
+}
+
+template <class T>
+void linear_forward(int64_t rows, int64_t in, int64_t out, const T* x, const Weights<T>& weight,
+                    const T* bias, Activation f, T alpha, T* y) {
   if (rows == 0 || out == 0) return;
+  const Finish<T> finish{f, alpha};
   if (rows > kDotRows) {
-    product<T>(rows, in, out, x, {weight, out, in, 1, 0, in, nullptr, 0}, bias, y);
+    product<T>(rows, in, out, x, weight, {weight.data, out, in, 1, 0, in, nullptr, 0}, bias, finish, y);
     return;
   }
   constexpr int64_t kBlock =
       32;  // outputs per item: a multiple of the tile, so cuts do not move sums between tiles
   parallel_for(ceil_div(out, kBlock), [&](int64_t item, int) {
     const int64_t o = item * kBlock;
-    gemm_kernels<T>().dot_block(x, rows, weight + o * in, std::min(kBlock, out - o), in,
+    const int64_t count = std::min(kBlock, out - o);
+    gemm_kernels<T>().dot_block(x, rows, weight.data + o * in, count, in,
                                 bias == nullptr ? nullptr : bias + o, y + o, out);
+    finish(rows, count, y + o, out);
   });
 }
 
 template <class T>
 void linear_backward_x(int64_t rows, int64_t in, int64_t out, const T* dy, const T* weight, T* dx) {
   if (rows == 0 || in == 0) return;
-  product<T>(rows, out, in, dy, {weight, in, 1, out, in, 1, nullptr, 1}, nullptr, dx);
+  product<T>(rows, out, in, dy, weight, {weight, in, 1, out, in, 1, nullptr, 1}, nullptr, {}, dx);
 }
 
 template <class T>
@@ -115,9 +145,11 @@ void linear_backward_weight(int64_t rows, int64_t in, int64_t out, const T* dy, 
   });
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                   \
-  template void linear_forward<T>(int64_t, int64_t, int64_t, const T*, const T*, const T*, T*); \
-  template void linear_backward_x<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);        \
+#define NEOCOG_INSTANTIATE(T)                                                                       \
+  template void linear_forward<T>(int64_t, int64_t, int64_t, const T*, const T*, const T*, T*);     \
+  template void linear_forward<T>(int64_t, int64_t, int64_t, const T*, const Weights<T>&, const T*, \
+                                  Activation, T, T*);                                               \
+  template void linear_backward_x<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);            \
   template void linear_backward_weight<T>(int64_t, int64_t, int64_t, const T*, const T*, T*);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

@@ -32,3 +32,4 @@ constexpr bool kLookupPays = true;
 }  // namespace neocog::avx2
 
 #include "ops/resample/resample-inl.h"
+#include "ops/resample/taps-inl.h"

@@ -27,3 +27,4 @@ constexpr bool kLookupPays = true;
 }  // namespace neocog::avx512
 
 #include "ops/resample/resample-inl.h"
+#include "ops/resample/taps-inl.h"

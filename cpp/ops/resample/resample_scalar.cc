@@ -37,3 +37,4 @@ constexpr bool kLookupPays = false;  // four lanes or two: loading them one by o
 }  // namespace neocog::scalar
 
 #include "ops/resample/resample-inl.h"
+#include "ops/resample/taps-inl.h"

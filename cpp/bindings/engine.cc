@@ -1,0 +1,152 @@
+// Programs and the weights of their layers; no arithmetic and no choices.
+#include "bindings/engine.h"
+
+#include "bindings/conv_arguments.h"
+#include "core/parallel.h"
+#include "engine/operands.h"
+
+namespace neocog::bindings {
+namespace {
+
+// A constant of a program stays alive as long as the program does.
+HeldWeights layer_weights(const py::array_t<float>& array) {
+  const ArrayRef ref(array);
+  require(ref.c_contiguous(), "weights must be C-contiguous float32");
+  require(ref.ndim() >= 2 && ref.ndim() <= 4, "weights must have two to four axes");
+  auto weights = std::make_shared<LayerWeights>();
+  weights->data = static_cast<const float*>(ref.data());
+  const int64_t last = ref.ndim() - 1;
+  weights->shape = {ref.shape(0), ref.shape(1), ref.ndim() == 4 ? ref.shape(2) : 1,
+                    last >= 2 ? ref.shape(last) : 1};
+  return {std::move(weights), array};
+}
+
+std::vector<py::ssize_t> shape_of(const std::vector<int64_t>& shape) {
+  return {shape.begin(), shape.end()};
+}
+
+// A program with the shapes of its results, and the arrays that it reads.
+struct Held : Program {
+  using Program::Program;
+  std::vector<std::vector<int64_t>> output_shapes;
+  std::vector<py::object> arrays;
+};
+
+int add_constant(Held& program, const py::array_t<float>& array) {
+  const ArrayRef ref(array);
+  require(ref.c_contiguous(), "a constant must be C-contiguous float32");
+  program.arrays.push_back(array);
+  return program.add_constant(static_cast<const float*>(ref.data()), ref.size());
+}
+
+int add_output(Held& program, const std::vector<int64_t>& shape) {
+  int64_t size = 1;
+  for (const int64_t s : shape) size = checked_product({size, s});
+  program.output_shapes.push_back(shape);
+  return program.add_output(size);
+}
+
+// Results are arrays of the kind of the first input. `seconds`: also the time of each step.
+py::object run(const Held& program, const std::vector<ArrayRef>& inputs, bool timed, int threads) {
+  require(static_cast<int64_t>(inputs.size()) == program.inputs(), "a program got another number of inputs");
+  std::vector<const float*> in(inputs.size());
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    require(inputs[i].dtype() == DType::kFloat32, "inputs must be float32");
+    require(inputs[i].size() == program.input_elements(static_cast<int64_t>(i)),
+            "an input has another number of elements");
+    const ArrayRef& x = inputs[i];
+    constexpr int64_t kLast4[] = {0, 2, 3, 1}, kLast3[] = {0, 2, 1};
+    require(x.c_contiguous() || (x.ndim() == 4 && x.dense(kLast4)) || (x.ndim() == 3 && x.dense(kLast3)),
+            "inputs must be dense, channels first or last");
+    in[i] = static_cast<const float*>(x.data());
+  }
+  const ArrayRef like = inputs.empty() ? ArrayRef(py::array_t<float>(0)) : inputs[0];
+  py::list results;
+  std::vector<float*> out;
+  for (const std::vector<int64_t>& shape : program.output_shapes) {
+    NewArray<float> array = new_dense_like<float>(like, shape_of(shape));
+    results.append(std::move(array.object));
+    out.push_back(array.data);
+  }
+  std::vector<double> seconds(timed ? program.steps().size() : 0);
+  {
+    const py::gil_scoped_release nogil;
+    const ThreadLimit limit(threads);
+    program.run(in.data(), out.data(), timed ? seconds.data() : nullptr);
+  }
+  if (!timed) return results;
+  return py::make_tuple(std::move(results), seconds);
+}
+
+void keep(Held& program, const WeightArgument& weights) {
+  if (const auto* held = std::get_if<HeldWeights>(&weights)) program.arrays.push_back(held->array);
+}
+
+EpilogueArguments epilogue(const std::optional<Operand>& bias, const std::optional<Operand>& residual,
+                           int activation, double alpha) {
+  require(0 <= activation && activation <= static_cast<int>(Activation::kHardswish), "unknown activation");
+  return {bias, residual, static_cast<Activation>(activation), static_cast<float>(alpha)};
+}
+
+void add_conv(Held& program, const Operand& x, const WeightArgument& weights,
+              const std::optional<Operand>& bias, const std::optional<Operand>& residual, const Operand& y,
+              const Pair& stride, const Padding& padding, const Pair& dilation, int64_t groups,
+              int activation, double alpha) {
+  program.add(conv_step(x, source(weights), {stride, dilation, padding, groups},
+                        epilogue(bias, residual, activation, alpha), y));
+  keep(program, weights);
+}
+
+void add_conv_transpose(Held& program, const Operand& x, const WeightArgument& weights,
+                        const std::optional<Operand>& bias, const std::optional<Operand>& residual,
+                        const Operand& y, const Pair& stride, const Padding& padding, const Pair& dilation,
+                        int64_t groups, int activation, double alpha) {
+  program.add(conv_transpose_step(x, source(weights), {stride, dilation, padding, groups},
+                                  epilogue(bias, residual, activation, alpha), y));
+  keep(program, weights);
+}
+
+void add_separable(Held& program, const Operand& x, const HeldWeights& depthwise,
+                   const HeldWeights& pointwise, const std::optional<Operand>& bias, const Operand& y,
+                   const Pair& stride, const Padding& padding, const Pair& dilation, int activation,
+                   double alpha) {
+  const int64_t groups = image_of(x).c;
+  program.add(separable_conv_step(x, source(depthwise), source(pointwise),
+                                  {stride, dilation, padding, groups},
+                                  epilogue(bias, std::nullopt, activation, alpha), y));
+  keep(program, depthwise);
+  keep(program, pointwise);
+}
+
+}  // namespace
+
+void bind_engine(py::module_& m) {
+  py::class_<HeldWeights>(m, "LayerWeights")
+      .def(py::init(&layer_weights), "array"_a)
+      .def_property_readonly("array", [](const HeldWeights& held) { return held.array; })
+      .def_property_readonly("kept_bytes",
+                             [](const HeldWeights& held) { return held.weights->kept.bytes(); });
+  ProgramClass base(m, "ProgramSteps");
+  bind_engine_steps(base);
+  py::class_<Held, Program, std::shared_ptr<Held>>(m, "Program")
+      .def(py::init<int64_t>(), "arena_elements"_a)
+      .def("add_constant", &add_constant, "array"_a)
+      .def(
+          "add_input", [](Held& p, int64_t elements) { return p.add_input(elements); }, "elements"_a)
+      .def("add_output", &add_output, "shape"_a)
+      .def("conv", &add_conv, "x"_a, "weights"_a, "bias"_a, "residual"_a, "y"_a, "stride"_a, "padding"_a,
+           "dilation"_a, "groups"_a, "activation"_a, "alpha"_a)
+      .def("conv_transpose", &add_conv_transpose, "x"_a, "weights"_a, "bias"_a, "residual"_a, "y"_a,
+           "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "activation"_a, "alpha"_a)
+      .def("separable_conv", &add_separable, "x"_a, "depthwise"_a, "pointwise"_a, "bias"_a, "y"_a, "stride"_a,
+           "padding"_a, "dilation"_a, "activation"_a, "alpha"_a)
+      .def("run", &run, "inputs"_a, "timed"_a = false, "threads"_a = 0)
+      .def_property_readonly("arena_bytes", [](const Held& p) { return p.arena_elements() * sizeof(float); })
+      .def_property_readonly("kernels", [](const Held& p) {
+        std::vector<std::string> names;
+        for (const Step& step : p.steps()) names.push_back(step.kernel);
+        return names;
+      });
+}
+
+}  // namespace neocog::bindings

@@ -1,0 +1,140 @@
+#include "engine/checks.h"
+#include "engine/operands.h"
+#include "engine/steps.h"
+#include "ops/conv_transpose/conv_transpose.h"
+#include "ops/depthwise/depthwise.h"
+#include "ops/separable/separable.h"
+
+namespace neocog {
+namespace {
+
+ConvGeometry geometry(const Image<float>& x, const std::array<int64_t, 4>& weight, const WindowArguments& a) {
+  require(a.groups > 0 && x.c % a.groups == 0 && weight[0] % a.groups == 0 && weight[1] * a.groups == x.c,
+          "channels and groups of a convolution do not agree");
+  return {x.n,
+          x.c,
+          weight[0],
+          a.groups,
+          checked_window(x.h, weight[2], a.stride[0], a.dilation[0], a.padding[0], a.padding[1]),
+          checked_window(x.w, weight[3], a.stride[1], a.dilation[1], a.padding[2], a.padding[3])};
+}
+
+// Images of x and y in one layout wherever both allow it.
+std::pair<Image<float>, Image<float>> images(const Operand& x, const Operand& y) {
+  check_operand(x);
+  check_result(y);
+  require(x.ndim() == y.ndim(), "images must have as many axes");
+  const Image<float> out = image_of(y, image_of(x).layout);
+  return {image_of(x, out.layout), out};
+}
+
+// The epilogue as a function of the memory.
+class EpilogueOf {
+ public:
+  EpilogueOf(const EpilogueArguments& arguments, const Operand& y, const Image<float>& image)
+      : arguments_(arguments) {
+    if (arguments.bias) check_operand(*arguments.bias);
+    if (arguments.residual) check_operand(*arguments.residual);
+    if (arguments.bias)
+      require(arguments.bias->dense() && arguments.bias->size() == image.c,
+              "a bias has one value per channel");
+    if (!arguments.residual) return;
+    require(arguments.residual->shape == y.shape &&
+                image_of(*arguments.residual, image.layout).layout == image.layout,
+            "a residual must lie as the result does");
+  }
+  Epilogue<float> operator()(const Buffers& memory) const {
+    return {arguments_.bias ? memory.at(*arguments_.bias) : nullptr,
+            arguments_.residual ? memory.at(*arguments_.residual) : nullptr, arguments_.activation,
+            arguments_.alpha};
+  }
+  void add_to(std::vector<Operand>& reads) const {
+    if (arguments_.bias) reads.push_back(*arguments_.bias);
+    if (arguments_.residual) reads.push_back(*arguments_.residual);
+  }
+
+ private:
+  EpilogueArguments arguments_;
+};
+
+const char* name_of(ConvKernel kernel) {
+  switch (kernel) {
+    case ConvKernel::kChannelVectors: return "direct, vectors of channels";
+    case ConvKernel::kPixelVectors: return "direct, vectors of pixels";
+    case ConvKernel::kNarrowGroups: return "direct, groups of few channels";
+    case ConvKernel::kFewPixels: return "matrix product, few pixels";
+    case ConvKernel::kDepthwise: return "depthwise";
+    case ConvKernel::kWinograd: return "Winograd";
+  }
+  return "";
+}
+
+}  // namespace
+
+WeightSource::WeightSource(const Operand& operand) : operand_(operand) {
+  require(operand.ndim() >= 2 && operand.ndim() <= 4 && operand.dense(),
+          "weights must be dense, of two to four axes");
+  const int64_t last = operand.ndim() - 1;
+  shape_ = {operand.shape[0], operand.shape[1], last == 3 ? operand.shape[2] : 1,
+            last >= 2 ? operand.shape[last] : 1};
+}
+
+Step conv_step(const Operand& x, const WeightSource& weight, const WindowArguments& window,
+               const EpilogueArguments& arguments, const Operand& y) {
+  const auto [in, out] = images(x, y);
+  const ConvGeometry g = geometry(in, weight.shape(), window);
+  require(out.n == g.batch && out.c == g.out_channels && out.h == g.h.out() && out.w == g.w.out(),
+          "the result of a convolution has another shape");
+  const EpilogueOf epilogue(arguments, y, out);
+  Step step{{x}, {y}, nullptr, name_of(conv_kernel<float>(g, in.channels_last() ? out.layout : in.layout))};
+  weight.add_to(step.reads);
+  epilogue.add_to(step.reads);
+  step.run = [=](const Buffers& memory) {
+    conv_forward<float>(g, with_data<const float>(in, memory.at(x)), weight.at(memory), epilogue(memory),
+                        with_data(out, memory.at(y)));
+  };
+  return step;
+}
+
+Step conv_transpose_step(const Operand& x, const WeightSource& weight, const WindowArguments& window,
+                         const EpilogueArguments& arguments, const Operand& y) {
+  const auto [in, out] = images(x, y);
+  // Seen from y, the weight (C, O/groups, R, S) is that of the convolution from y to x.
+  const ConvGeometry g = geometry(out, weight.shape(), window);
+  require(in.n == out.n && in.c == weight.shape()[0] && in.h == g.h.out() && in.w == g.w.out(),
+          "the result of a transposed convolution has another shape");
+  const EpilogueOf epilogue(arguments, y, out);
+  Step step{{x}, {y}, nullptr, "transposed"};
+  weight.add_to(step.reads);
+  epilogue.add_to(step.reads);
+  step.run = [=](const Buffers& memory) {
+    conv_transpose_forward<float>(g, with_data<const float>(in, memory.at(x)), weight.at(memory),
+                                  epilogue(memory), with_data(out, memory.at(y)));
+  };
+  return step;
+}
+
+Step separable_conv_step(const Operand& x, const WeightSource& depthwise, const WeightSource& pointwise,
+                         const WindowArguments& window, const EpilogueArguments& arguments,
+                         const Operand& y) {
+  const auto [in, out] = images(x, y);
+  require(window.groups == in.c && depthwise.shape()[1] == 1,
+          "a separable convolution has a group per channel");
+  const ConvGeometry g = geometry(in, depthwise.shape(), window);
+  require(pointwise.shape()[1] == g.out_channels && pointwise.shape()[2] == 1 && pointwise.shape()[3] == 1,
+          "the weights of a separable convolution do not agree");
+  require(out.n == g.batch && out.c == pointwise.shape()[0] && out.h == g.h.out() && out.w == g.w.out(),
+          "the result of a separable convolution has another shape");
+  const EpilogueOf epilogue(arguments, y, out);
+  Step step{{x}, {y}, nullptr, "depthwise and pointwise in one pass"};
+  depthwise.add_to(step.reads);
+  pointwise.add_to(step.reads);
+  epilogue.add_to(step.reads);
+  step.run = [=](const Buffers& memory) {
+    separable_forward<float>(g, with_data<const float>(in, memory.at(x)), depthwise.at(memory),
+                             pointwise.at(memory), epilogue(memory), with_data(out, memory.at(y)));
+  };
+  return step;
+}
+
+}  // namespace neocog
