@@ -16,10 +16,14 @@ from neocog._threads import get_num_threads as get_num_threads
 from neocog._threads import set_num_threads as set_num_threads
 
 if _TYPE_CHECKING:
+    from neocog import engine as engine
     from neocog import keras as keras
     from neocog import models as models
     from neocog import nn as nn
+    from neocog import onnx as onnx
     from neocog import torch as torch
+    from neocog.engine.compile import compile as compile
+    from neocog.engine.compile import load as load
     from neocog.torch.check import check as check
 
 __version__ = _core.__version__
@@ -32,8 +36,10 @@ if _core.isa_environment_error is not None:
 
 def __getattr__(name: str) -> _Any:
     # Imported on use: these need the frameworks that `import neocog` must not bring.
-    if name in ("keras", "models", "nn", "torch"):
+    if name in ("engine", "keras", "models", "nn", "onnx", "torch"):
         return _importlib.import_module(f"neocog.{name}")
+    if name in ("compile", "load"):
+        return getattr(_importlib.import_module("neocog.engine.compile"), name)
     if name == "check":
         return _importlib.import_module("neocog.torch.check").check
     raise AttributeError(f"module 'neocog' has no attribute {name!r}")

@@ -285,3 +285,132 @@ def resample_backward(
     planar: bool,
     channels_last: bool,
 ) -> _Array: ...
+
+# Programs of the engine: an operand is a buffer, an offset, a shape and strides, in elements. Buffer 0 is the arena.
+_Operand = tuple[int, int, Sequence[int], Sequence[int]]
+
+class LayerWeights:
+    def __init__(self, array: _Array) -> None: ...
+    @property
+    def array(self) -> _Array: ...
+    @property
+    def kept_bytes(self) -> int: ...
+
+_Weights = LayerWeights | _Operand
+
+class ProgramSteps:
+    def activation(self, x: _Operand, y: _Operand, code: int, alpha: float) -> None: ...
+    def unary(self, name: str, x: _Operand, y: _Operand, p: float = ..., q: float = ...) -> None: ...
+    def binary(
+        self, name: str, a: _Operand, b: _Operand, y: _Operand, activation: int = ..., alpha: float = ...
+    ) -> None: ...
+    def prelu(self, x: _Operand, slope: _Operand, y: _Operand) -> None: ...
+    def reduce(self, name: str, x: _Operand, axes: Sequence[int], y: _Operand) -> None: ...
+    def softmax(self, x: _Operand, y: _Operand, axis: int, log: bool) -> None: ...
+    def copy(self, x: _Operand, y: _Operand) -> None: ...
+    def linear(
+        self,
+        x: _Operand,
+        weights: _Weights,
+        bias: _Operand | None,
+        y: _Operand,
+        activation: int = ...,
+        alpha: float = ...,
+    ) -> None: ...
+    def matmul(self, a: _Operand, b: _Operand, y: _Operand) -> None: ...
+    def group_norm(
+        self, x: _Operand, weight: _Operand | None, bias: _Operand | None, y: _Operand, groups: int, eps: float
+    ) -> None: ...
+    def layer_norm(
+        self, x: _Operand, weight: _Operand | None, bias: _Operand | None, y: _Operand, axes: int, eps: float
+    ) -> None: ...
+    def lrn(self, x: _Operand, y: _Operand, size: int, alpha: float, beta: float, bias: float) -> None: ...
+    def interpolate(
+        self, x: _Operand, y: _Operand, axis: int, taps: int, index: Sequence[int], weight: Sequence[float]
+    ) -> None: ...
+    def resize(self, x: _Operand, y: _Operand, mode: int, align_corners: bool) -> None: ...
+    def batch_norm(
+        self,
+        x: _Operand,
+        mean: _Operand,
+        var: _Operand,
+        weight: _Operand | None,
+        bias: _Operand | None,
+        y: _Operand,
+        eps: float,
+        activation: int = ...,
+        alpha: float = ...,
+    ) -> None: ...
+    def max_pool(
+        self, x: _Operand, y: _Operand, kernel: _Ints, stride: _Ints, padding: _Ints, dilation: _Ints
+    ) -> None: ...
+    def avg_pool(
+        self,
+        x: _Operand,
+        y: _Operand,
+        kernel: _Ints,
+        stride: _Ints,
+        padding: _Ints,
+        count_padding: bool,
+        divisor: int | None,
+    ) -> None: ...
+    def adaptive_max_pool(self, x: _Operand, y: _Operand) -> None: ...
+    def adaptive_avg_pool(self, x: _Operand, y: _Operand) -> None: ...
+
+class Program(ProgramSteps):
+    def __init__(self, arena_elements: int) -> None: ...
+    def add_constant(self, array: _Array) -> int: ...
+    def add_input(self, elements: int) -> int: ...
+    def add_output(self, shape: _Ints) -> int: ...
+    def conv(
+        self,
+        x: _Operand,
+        weights: _Weights,
+        bias: _Operand | None,
+        residual: _Operand | None,
+        y: _Operand,
+        stride: _Ints,
+        padding: _Ints,
+        dilation: _Ints,
+        groups: int,
+        activation: int,
+        alpha: float,
+    ) -> None: ...
+    def conv_transpose(
+        self,
+        x: _Operand,
+        weights: _Weights,
+        bias: _Operand | None,
+        residual: _Operand | None,
+        y: _Operand,
+        stride: _Ints,
+        padding: _Ints,
+        dilation: _Ints,
+        groups: int,
+        activation: int,
+        alpha: float,
+    ) -> None: ...
+    def separable_conv(
+        self,
+        x: _Operand,
+        depthwise: _Weights,
+        pointwise: _Weights,
+        bias: _Operand | None,
+        y: _Operand,
+        stride: _Ints,
+        padding: _Ints,
+        dilation: _Ints,
+        activation: int,
+        alpha: float,
+    ) -> None: ...
+    # Results are arrays of the kind of the first input; with `timed`, also the seconds of each step.
+    @overload
+    def run(self, inputs: Sequence[_Array], timed: Literal[False] = False, threads: int = 0) -> list[_Array]: ...
+    @overload
+    def run(
+        self, inputs: Sequence[_Array], timed: Literal[True], threads: int = 0
+    ) -> tuple[list[_Array], list[float]]: ...
+    @property
+    def arena_bytes(self) -> int: ...
+    @property
+    def kernels(self) -> list[str]: ...

@@ -1,0 +1,89 @@
+"""`neocog.compile` and `neocog.load`: a model, wherever it comes from, ready to run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from neocog.engine.compiled import CompiledModel
+from neocog.engine.graph import Graph
+
+FORMATS = "an nn.Module, an ExportedProgram, an ONNX model or the path of a .onnx, .pt2 or .neocog file"
+
+
+def compile(
+    model: Any,
+    example_inputs: Any = None,
+    *,
+    precision: str = "fp32",
+    num_threads: int | None = None,
+) -> CompiledModel:
+    """Make a network ready to run as one call, on NumPy arrays or PyTorch tensors.
+
+    Args:
+        model: A torch.nn.Module in evaluation mode, a torch.export.ExportedProgram, an onnx.ModelProto, a `Graph`, or
+            the path of a .onnx, .pt2 (torch.export) or .neocog file.
+        example_inputs: For an nn.Module: a tuple of tensors, or one. Batch and image sizes stay open where the model
+            allows it.
+        precision: "fp32" is the only one.
+        num_threads: Threads of a call; None follows `neocog.set_num_threads`.
+    Raises:
+        TypeError: The model is none of these, or example inputs are missing.
+        UnsupportedError: Lists every operation that the engine does not have.
+    """
+    if precision != "fp32":
+        raise ValueError(f"`precision` is {precision!r}; it must be 'fp32'.")
+    return CompiledModel(_graph_of(model, example_inputs), num_threads=num_threads)
+
+
+def load(path: str | os.PathLike[str], *, num_threads: int | None = None) -> CompiledModel:
+    """Load a model that `CompiledModel.save` wrote. Needs NumPy alone; weights are mapped, not read, until used.
+
+    Raises:
+        FileError: The file is damaged, or no `.neocog` file.
+    """
+    from neocog.engine.file import load as load_graph
+
+    return CompiledModel(load_graph(Path(path)), num_threads=num_threads)
+
+
+def _graph_of(model: Any, example_inputs: Any) -> Graph:
+    if isinstance(model, Graph):
+        return model
+    if isinstance(model, (str, os.PathLike)):
+        return _read(Path(model))
+    kinds = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(model).__mro__}
+    if any(kind.startswith("onnx.") and kind.endswith(".ModelProto") for kind in kinds):
+        from neocog.engine.importers.onnx import from_onnx
+
+        return from_onnx(model)
+    if "torch.export.exported_program.ExportedProgram" in kinds:
+        from neocog.engine.importers.aten import from_exported
+
+        return from_exported(model)
+    if "torch.nn.modules.module.Module" in kinds:
+        if example_inputs is None:
+            raise TypeError("`example_inputs` is missing: compile(model, (x,)) with a tensor x of a usual size.")
+        from neocog.engine.importers.aten import from_module
+
+        return from_module(model, example_inputs if isinstance(example_inputs, tuple) else (example_inputs,))
+    raise TypeError(f"`model` is a {type(model).__name__}; it must be {FORMATS}.")
+
+
+def _read(path: Path) -> Graph:
+    if path.suffix == ".onnx":
+        from neocog.engine.importers.onnx import from_onnx
+
+        return from_onnx(path)
+    if path.suffix == ".neocog":
+        from neocog.engine.file import load as load_graph
+
+        return load_graph(path)
+    if path.suffix == ".pt2":
+        import torch
+
+        from neocog.engine.importers.aten import from_exported
+
+        return from_exported(torch.export.load(path))
+    raise ValueError(f"`model` is the path {str(path)!r}; it must end in .onnx, .pt2 or .neocog.")

@@ -1,0 +1,190 @@
+"""A network that is ready to run: plans for the sizes it has met, one call for each inference."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neocog._checks import integer
+from neocog.engine.explain import Explanation, Profile, explain, profile
+from neocog.engine.graph import Array, Graph, Input
+from neocog.engine.passes import optimise
+from neocog.engine.plan import Plan, make_plan
+
+# Plans for so many different sizes are kept; a plan is its list of steps, not memory for data.
+_MOST_PLANS = 64
+
+
+class CompiledModel:
+    """A network whose every call is one call of the core. Safe to call from many threads at once.
+
+    New sizes are planned at their first call, in milliseconds; weights are packed once for all of them.
+
+    Args:
+        graph: What it computes; kept as it is.
+        num_threads: Threads of a call; None follows `neocog.set_num_threads`.
+    """
+
+    def __init__(self, graph: Graph, *, num_threads: int | None = None) -> None:
+        self.num_threads = 0 if num_threads is None else integer("num_threads", num_threads, minimum=1)
+        self.graph = optimise(graph)
+        self._weights: dict[Any, Any] = {}
+        self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self._planning = threading.Lock()
+
+    @property
+    def inputs(self) -> list[Input]:
+        """The arguments of a call."""
+        return self.graph.inputs
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Run the network.
+
+        Args:
+            inputs: Arrays of NumPy, or tensors of a framework with DLPack's exchange table, such as PyTorch: float32
+                data, shapes as the graph's inputs have them; integers where it wants numbers.
+        Returns:
+            The result, or a tuple of several; of the kind of the first input. Images lie in memory as the inputs do.
+        Raises:
+            TypeError: An input of another number, kind or dtype.
+            GraphError: Sizes that do not fit the network; names the layer.
+        """
+        results = self.run(*inputs)
+        return results[0] if len(results) == 1 else results
+
+    def run(self, *inputs: Any) -> tuple[Any, ...]:
+        """The same, with a tuple of all results even if there is one."""
+        plan, data = self._prepared(inputs)
+        return _delivered(plan, plan.program.run(data, False, self.num_threads))
+
+    def profile(self, *inputs: Any, repeat: int = 10) -> Profile:
+        """Time every step: the median of `repeat` runs, after one that packs the weights."""
+        plan, data = self._prepared(inputs)
+        plan.program.run(data, False, self.num_threads)
+        seconds = [plan.program.run(data, True, self.num_threads)[1] for _ in range(max(1, repeat))]
+        return profile(plan, np.median(np.asarray(seconds), axis=0).tolist())
+
+    def explain(self, *inputs: Any) -> Explanation:
+        """What runs for inputs of these sizes: the kernel of every step, and where memory goes.
+
+        Args:
+            inputs: As in a call; or shapes, as tuples.
+        """
+        arrays = [np.zeros(x, np.float32) if isinstance(x, tuple) else x for x in inputs]
+        return explain(self._prepared(arrays)[0])
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write a `.neocog` file: the graph and its weights, for `neocog.load` on any machine."""
+        from neocog.engine.file import save
+
+        save(self.graph, Path(path))
+
+    def _prepared(self, inputs: Sequence[Any]) -> tuple[Plan, list[Any]]:
+        """The plan for these inputs, and those of them that are data, dense."""
+        wanted = self.graph.inputs
+        if len(inputs) != len(wanted):
+            names = ", ".join(item.name for item in wanted)
+            raise TypeError(f"the network takes {len(wanted)} inputs ({names}), but {len(inputs)} were given.")
+        data: list[Any] = []
+        key: list[Any] = []
+        numbers: dict[str, Array] = {}
+        for item, value in zip(wanted, inputs, strict=True):
+            if item.dtype == "float32":
+                value, place = _data(item.name, value)
+                data.append(value)
+                key.append(place)
+            else:
+                number = np.asarray(value)
+                if number.dtype.kind not in "iub":
+                    raise TypeError(f"`{item.name}` has dtype {number.dtype}, but the network takes {item.dtype}.")
+                numbers[item.name] = number
+                key.append((number.shape, number.tobytes()))
+        return self._plan(tuple(key), numbers), data
+
+    def _plan(self, key: tuple[Any, ...], numbers: dict[str, Array]) -> Plan:
+        plan = self._plans.get(key)
+        if plan is not None:
+            return plan
+        with self._planning:
+            plan = self._plans.get(key)
+            if plan is None:
+                places = [
+                    place for place, item in zip(key, self.graph.inputs, strict=True) if item.dtype == "float32"
+                ]
+                self._check_shapes([shape for shape, _ in places])
+                plan = make_plan(self.graph, places, numbers, self._weights)
+                while len(self._plans) >= _MOST_PLANS:
+                    self._plans.popitem(last=False)
+                self._plans[key] = plan
+        return plan
+
+    def _check_shapes(self, shapes: list[tuple[int, ...]]) -> None:
+        sizes: dict[str, int] = {}
+        data = [item for item in self.graph.inputs if item.dtype == "float32"]
+        for item, shape in zip(data, shapes, strict=True):
+            fits = len(shape) == len(item.shape) and all(
+                size == (sizes.setdefault(want, size) if isinstance(want, str) else want)
+                for want, size in zip(item.shape, shape, strict=True)
+            )
+            if not fits:
+                wanted = ", ".join(map(str, item.shape))
+                raise ValueError(f"`{item.name}` has the shape {shape}, but the network takes ({wanted}).")
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{i.name}: ({', '.join(map(str, i.shape))})" for i in self.graph.inputs)
+        return f"CompiledModel({inputs} -> {', '.join(self.graph.outputs)}; {len(self.graph.nodes)} layers)"
+
+
+def _data(name: str, value: Any) -> tuple[Any, tuple[tuple[int, ...], bool]]:
+    """An input as the program takes it, its shape, and whether it lies channels-last."""
+    if isinstance(value, np.ndarray):
+        if value.dtype != np.float32:
+            raise TypeError(
+                f"`{name}` has dtype {value.dtype}, but the network computes in float32; "
+                f"convert it with {name}.astype(np.float32)."
+            )
+        if value.flags.c_contiguous:
+            return value, (value.shape, False)
+        if value.ndim in (3, 4) and np.moveaxis(value, 1, -1).flags.c_contiguous:
+            return value, (value.shape, True)
+        return np.ascontiguousarray(value), (value.shape, False)
+    if not hasattr(value, "__dlpack__"):
+        raise TypeError(f"`{name}` is a {type(value).__name__}; pass a NumPy array or a tensor.")
+    return _tensor(name, value)
+
+
+def _tensor(name: str, value: Any) -> tuple[Any, tuple[tuple[int, ...], bool]]:
+    if not hasattr(type(value), "__dlpack_c_exchange_api__"):
+        return _data(name, np.from_dlpack(value))
+    if str(value.dtype) != "torch.float32":
+        raise TypeError(
+            f"`{name}` has dtype {value.dtype}, but the network computes in float32; convert it with {name}.float()."
+        )
+    if value.requires_grad:
+        value = value.detach()
+    shape = tuple(value.shape)
+    if value.is_contiguous():
+        return value, (shape, False)
+    if len(shape) in (3, 4) and value.movedim(1, -1).is_contiguous():
+        return value, (shape, True)
+    return value.contiguous(), (shape, False)
+
+
+def _delivered(plan: Plan, results: list[Any]) -> tuple[Any, ...]:
+    arrays = iter(results)
+    handed = []
+    for delivery in plan.deliveries:
+        if delivery.axes is None:
+            handed.append(delivery.number)
+            continue
+        array = next(arrays)
+        if delivery.axes != tuple(range(len(delivery.axes))):
+            array = array.transpose(delivery.axes) if isinstance(array, np.ndarray) else array.permute(delivery.axes)
+        handed.append(array)
+    return tuple(handed)

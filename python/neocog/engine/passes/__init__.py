@@ -1,0 +1,48 @@
+"""Rewrites of a graph into one that computes the same in fewer, larger steps; README.md says in which order and why."""
+
+from __future__ import annotations
+
+from neocog.engine.graph import Graph
+from neocog.engine.passes.activations import activations
+from neocog.engine.passes.batch_norms import batch_norms
+from neocog.engine.passes.constants import constants
+from neocog.engine.passes.crops import crops
+from neocog.engine.passes.dead_code import dead_code
+from neocog.engine.passes.global_pools import global_pools
+from neocog.engine.passes.identities import identities
+from neocog.engine.passes.linears import linears
+from neocog.engine.passes.paddings import paddings
+from neocog.engine.passes.patterns import patterns
+from neocog.engine.passes.residuals import residuals
+from neocog.engine.passes.separables import separables
+
+__all__ = ["optimise"]
+
+# Each makes work for the others: a folded constant completes a pattern, a merged reshape leaves a batch norm next to
+# its convolution. What is dead goes first: as a user of values it would stand in the way of all others.
+_REPEATED = (dead_code, constants, identities, patterns, linears, global_pools, paddings, crops, batch_norms)
+# These take from the former what they look for: convolutions without activations and with known weights. An activation
+# after an addition goes where the addition went.
+_ONCE = (residuals, separables, activations, dead_code)
+
+
+def optimise(graph: Graph) -> Graph:
+    """The graph that a plan is made from: folded, fused, and without what no result needs.
+
+    It serves the same sizes, takes the same inputs and gives the same results in the same order; a result that is an
+    input, or that another result equals, goes by the name of that one. Weights that are not folded are shared with
+    `graph`, which stays as it is.
+
+    Raises:
+        GraphError: The graph is not valid, or constants in it do not fit their operators.
+    """
+    graph.validate()
+    before = None
+    while graph is not before:
+        before = graph
+        for repeated in _REPEATED:
+            graph = repeated(graph)
+    for once in _ONCE:
+        graph = once(graph)
+    graph.validate()
+    return graph
