@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 # In the order of the help text. The modules import what they need when they run, extras above all.
-COMMANDS = ("demo", "info", "check")
+COMMANDS = ("demo", "info", "check", "convert", "run", "bench")
 
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended, as shells have it
 

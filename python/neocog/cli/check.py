@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
 from typing import Any
+
+from neocog.cli._models import make_module, shape
 
 BEYOND, BAD_MODEL = 1, 2  # exit codes
 
@@ -25,7 +26,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser.add_argument(
         "--input",
         action="append",
-        type=_shape,
+        type=shape,
         metavar="SHAPE",
         help="shape of an input, 2x3x224x224 (the default); again for a second input. Its numbers are random.",
     )
@@ -52,8 +53,8 @@ def run(args: argparse.Namespace) -> int:
         return BAD_MODEL
     torch.manual_seed(args.seed)
     try:
-        model = _make(args.model).train(not args.eval)
-        inputs = [torch.randn(shape) for shape in args.input or [(2, 3, 224, 224)]]
+        model = make_module(args.model).train(not args.eval)
+        inputs = [torch.randn(sizes) for sizes in args.input or [(2, 3, 224, 224)]]
         if args.channels_last:
             model = model.to(memory_format=torch.channels_last)
             inputs = [x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in inputs]
@@ -78,25 +79,3 @@ def _print(report: Any) -> None:
             Console().print(report)
             return
     print(report)
-
-
-def _make(name: str) -> Any:
-    module, colon, attribute = name.partition(":")
-    if not colon:
-        from neocog.models import create_model
-
-        return create_model(name)
-    made = importlib.import_module(module)
-    for part in attribute.split("."):
-        made = getattr(made, part)
-    return made()  # type: ignore[operator]
-
-
-def _shape(text: str) -> tuple[int, ...]:
-    try:
-        shape = tuple(int(n) for n in text.split("x"))
-    except ValueError:
-        shape = ()
-    if not shape or min(shape) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no shape; write it like 2x3x224x224")
-    return shape
