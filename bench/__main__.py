@@ -8,15 +8,16 @@ import datetime
 import json
 import re
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import bench.nets
 import bench.ops
 from bench import limits as machine_limits
 from bench import peers as everyone
-from bench import readme, report
+from bench import readme, report, standings
 from bench.compare import Comparison, compare, start
 from bench.ops.row import PASSES, Row
 from bench.progress import Progress
@@ -47,12 +48,21 @@ def _parser() -> argparse.ArgumentParser:
     )
     one_count = argparse.ArgumentParser(add_help=False)
     one_count.add_argument("--threads", type=_positive, metavar="N", help=AS_MANY)
-    rows = argparse.ArgumentParser(add_help=False)
+    rounds = argparse.ArgumentParser(add_help=False)
+    rounds.add_argument("--repeat", type=_positive, default=9, metavar="N", help="rounds (default: 9)")
+    rows = argparse.ArgumentParser(add_help=False, parents=[rounds])
     rows.add_argument(
         "--rows", type=_pattern, default=_pattern(""), metavar="REGEX", help="only rows whose name has it"
     )
-    rows.add_argument("--repeat", type=_positive, default=9, metavar="N", help="rounds (default: 9)")
-    ops = subparsers.add_parser("ops", parents=[common, rows], help="single operators, forward and backward")
+    more = argparse.ArgumentParser(add_help=False)
+    more.add_argument(
+        "--show",
+        type=partial(_names, report.SHOWN),
+        default=[],
+        metavar="NAME,...",
+        help=f"more columns, of {', '.join(report.SHOWN)}: the first call of all, the root mean square of the error",
+    )
+    ops = subparsers.add_parser("ops", parents=[common, rows, more], help="single operators, forward and backward")
     ops.add_argument(
         "--set", choices=tuple(bench.ops.SETS), default=bench.ops.STANDARD, help="which rows (default: %(default)s)"
     )
@@ -60,21 +70,19 @@ def _parser() -> argparse.ArgumentParser:
     ops.add_argument(
         "--threads", type=_counts, metavar="N,...", help=f"every row with each number of threads; {AS_MANY}"
     )
-    ops.add_argument(
-        "--peers",
-        type=partial(_names, everyone.PEERS),
-        default=list(everyone.PEERS),
-        metavar="NAME,...",
-        help=f"of {', '.join(everyone.PEERS)} (default: all that are installed); empty for none",
-    )
-    ops.add_argument(
-        "--show",
-        type=partial(_names, report.SHOWN),
-        default=[],
-        metavar="NAME,...",
-        help=f"more columns, of {', '.join(report.SHOWN)}: the first call of all, the root mean square of the error",
-    )
+    _add_peers(ops, list(everyone.PEERS))
     ops.set_defaults(run=run_ops)
+    nets = subparsers.add_parser(
+        "nets", parents=[common, one_count, rounds, more], help="whole networks in inference; needs torch"
+    )
+    nets.add_argument(
+        "--networks", type=_pattern, default=_pattern(""), metavar="REGEX", help="only networks whose name has it"
+    )
+    nets.add_argument(
+        "--batch", type=_counts, default=(1, 8), metavar="N,...", help="every network with each batch (default: 1,8)"
+    )
+    _add_peers(nets, list(bench.nets.PEERS))
+    nets.set_defaults(run=run_nets)
     train = subparsers.add_parser(
         "train", parents=[common, one_count, rows], help="training steps of whole networks; needs torch"
     )
@@ -87,6 +95,16 @@ def _parser() -> argparse.ArgumentParser:
     table.add_argument("record", type=Path, metavar="FILE", help="JSON that `ops` wrote")
     table.set_defaults(run=run_readme)
     return parser
+
+
+def _add_peers(parser: argparse.ArgumentParser, known: list[str]) -> None:
+    parser.add_argument(
+        "--peers",
+        type=partial(_names, known),
+        default=known,
+        metavar="NAME,...",
+        help=f"of {', '.join(known)} (default: all that are installed); empty for none",
+    )
 
 
 def run_readme(args: argparse.Namespace) -> int:
@@ -117,8 +135,7 @@ def run_ops(args: argparse.Namespace) -> int:
         return 2
     threads = args.threads or (neocog.get_num_threads(),)
     peers, absent = everyone.find(args.peers)
-    for name, reason in absent.items():
-        print(f"{name}: {reason}; skipped", file=sys.stderr)
+    _tell(absent)
     passes = PASSES if args.pass_ == "both" else (args.pass_,)
     limits, comparisons = measure(rows, passes, peers, threads, args.repeat)
     machine = describe(peers, threads[-1])
@@ -132,11 +149,35 @@ def run_ops(args: argparse.Namespace) -> int:
     return 1 if wrong else 0
 
 
+def run_nets(args: argparse.Namespace) -> int:
+    import neocog
+
+    if not _has_torch("nets"):
+        return 2
+    from bench import networks
+    from bench.nets import compare, rows
+    from bench.nets import peers as contenders
+    from bench.nets import report as nets_report
+
+    chosen = _chosen(networks.ROWS, args.networks, "--networks")
+    if not chosen:
+        return 2
+    threads = args.threads or neocog.get_num_threads()
+    peers, absent = contenders.find(args.peers)
+    _tell(absent)
+    limits, comparisons = compare.measure(rows.rows(chosen, args.batch), peers, threads, args.repeat)
+    machine = describe(peers, threads)
+    settings = {"rounds": args.repeat, "skipped_peers": absent}
+    lines = [*report.machine_text(machine, [threads]), *report.limits_text([limits])]
+    lines += ["", *nets_report.table(comparisons, limits, args.show)]
+    _deliver(args.json, lines, standings.as_json(machine, limits, settings, comparisons))
+    return _complain(comparisons)
+
+
 def run_train(args: argparse.Namespace) -> int:
     import neocog
 
-    if reason := everyone.Torch.missing():
-        print(f"torch: {reason}; `train` needs it", file=sys.stderr)
+    if not _has_torch("train"):
         return 2
     from bench import networks, train
 
@@ -148,19 +189,35 @@ def run_train(args: argparse.Namespace) -> int:
     machine = describe([everyone.Neocog(), everyone.Torch()], threads)
     lines = [*report.machine_text(machine, [threads]), *report.limits_text([limits])]
     lines += ["", *train.table(comparisons, limits)]
-    _deliver(args.json, lines, train.as_json(machine, limits, {"rounds": args.repeat}, comparisons))
-    wrong = train.failures(comparisons)
-    for line in (*train.skipped(comparisons), *wrong):
+    _deliver(args.json, lines, standings.as_json(machine, limits, {"rounds": args.repeat}, comparisons, train.OURS))
+    return _complain(comparisons)
+
+
+def _has_torch(command: str) -> bool:
+    if reason := everyone.Torch.missing():
+        print(f"torch: {reason}; `{command}` needs it", file=sys.stderr)
+    return reason is None
+
+
+def _tell(absent: Mapping[str, str]) -> None:
+    for name, reason in absent.items():
+        print(f"{name}: {reason}; skipped", file=sys.stderr)
+
+
+def _complain(comparisons: Sequence[standings.Standing]) -> int:
+    """Says of every network who could not run and who failed; returns the exit code."""
+    wrong = standings.failures(comparisons)
+    for line in (*standings.skipped(comparisons), *wrong):
         print(line, file=sys.stderr)
     return 1 if wrong else 0
 
 
-def _chosen(rows: Sequence[Any], pattern: re.Pattern[str]) -> list[Any]:
+def _chosen(rows: Sequence[Any], pattern: re.Pattern[str], option: str = "--rows") -> list[Any]:
     """The rows whose name has the pattern; where there are none, stderr lists all."""
     chosen = [row for row in rows if pattern.search(row.name)]
     if not chosen:
         names = "\n  ".join(row.name for row in rows)
-        print(f"--rows {pattern.pattern!r} matches none of\n  {names}", file=sys.stderr)
+        print(f"{option} {pattern.pattern!r} matches none of\n  {names}", file=sys.stderr)
     return chosen
 
 

@@ -71,12 +71,14 @@ class Errors:
     rms: float  # root mean square of the error, as a part of the reference's
 
 
-def errors(results: Results, reference: Results) -> Errors:
+def errors(results: Results, reference: Results, tolerance: float | None = None) -> Errors:
     """How far the results are from the reference.
 
     Raises:
-        WrongResult: A result is missing, has another shape or dtype, or errs by more than TOLERANCE.
+        WrongResult: A result is missing, has another shape or dtype, or errs by more than `tolerance` (of the largest
+            value; TOLERANCE by default).
     """
+    allowed = TOLERANCE if tolerance is None else tolerance
     if len(results) != len(reference):
         raise WrongResult(f"returned {len(results)} arrays, not {len(reference)}")
     largest = rms = 0.0
@@ -85,8 +87,8 @@ def errors(results: Results, reference: Results) -> Errors:
             raise WrongResult(f"result {i} is {result.dtype} {result.shape}, not float32 {exact.shape}")
         off = result - exact
         error = float(np.max(np.abs(off)) / np.max(np.abs(exact)))
-        if not error <= TOLERANCE:  # NaN is wrong too
-            raise WrongResult(f"result {i} errs by {error:.1e} of its largest value; {TOLERANCE:.0e} is allowed")
+        if not error <= allowed:  # NaN is wrong too
+            raise WrongResult(f"result {i} errs by {error:.1e} of its largest value; {allowed:.0e} is allowed")
         largest = max(largest, error)
         rms = max(rms, float(np.linalg.norm(off) / np.linalg.norm(exact)))
     return Errors(largest, rms)

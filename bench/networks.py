@@ -1,9 +1,13 @@
-"""The rows of `python -m bench train`: networks of neocog.models, their data and their losses. Needs PyTorch."""
+"""Networks of neocog.models as rows: their weights, data and losses. Needs PyTorch.
+
+`python -m bench train` trains them as they are here, `nets` runs them in inference (`nets/rows.py`).
+"""
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +16,8 @@ from neocog.models import create_model
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
+
+from bench.peers import Neocog
 
 State = dict[str, Tensor]
 
@@ -33,12 +39,12 @@ class Network:
     def build(self) -> nn.Module:
         """The same initial weights in every call, float32, in training mode."""
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self._seed)
+            torch.manual_seed(self.seed)
             return create_model(self.model, **self.arguments).train()
 
     def data(self) -> tuple[Tensor, Tensor]:
         """Images (batch, 3, size, size) and what the network is to say of them, the same in every run."""
-        random = torch.Generator().manual_seed(self._seed)
+        random = torch.Generator().manual_seed(self.seed)
         x = torch.randn((self.batch, 3, self.size, self.size), generator=random)
         logits = self._shapes(x)
         if logits.shape[1] == 1:
@@ -73,11 +79,15 @@ class Network:
         return model.state_dict()
 
     def flops(self) -> int:
-        """Operations of a step by the direct method, a multiply-add being two: three times the forward pass."""
+        """Operations of a step: three times the forward pass."""
+        return 3 * self.forward_flops()
+
+    def forward_flops(self) -> int:
+        """Operations of the forward pass by the direct method, a multiply-add being two."""
         counter = FlopCounterMode(display=False)
         with counter:
             self._shapes(torch.empty((self.batch, 3, self.size, self.size), device="meta"))
-        return 3 * counter.get_total_flops()
+        return int(counter.get_total_flops())
 
     def _shapes(self, x: Tensor) -> Tensor:
         """Logits without values."""
@@ -86,7 +96,8 @@ class Network:
         return logits
 
     @property
-    def _seed(self) -> int:
+    def seed(self) -> int:
+        """Of weights and data."""
         return zlib.crc32(self.name.encode())
 
 
@@ -140,6 +151,18 @@ class Training:
         loss = self.network.loss(self._call(self._x), self._target)
         loss.backward()
         return loss
+
+
+@contextmanager
+def session(threads: int) -> Iterator[None]:
+    """While it is open, neocog and PyTorch use this many threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with Neocog().session(threads):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 ROWS = (

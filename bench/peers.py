@@ -180,15 +180,19 @@ class OnnxRuntime(Peer):
             yield Entry(self.name, "NCHW" if row.spatial == 2 else "NCL", False, self._build)
 
     def _build(self, row: Row, pass_: Pass, arrays: Mapping[str, Array]) -> Contender:
-        import onnxruntime
+        return onnxruntime_contender(_onnx_model(row, arrays), {"x": arrays["x"]}, self._threads)
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        options.log_severity_level = 3
-        create = partial(onnxruntime.InferenceSession, providers=["CPUExecutionProvider"])
-        session, seconds = timed(partial(create, _onnx_model(row, arrays), options))
-        feed = {"x": arrays["x"]}
-        return Contender(lambda: session.run(None, feed), lambda returned: tuple(returned), seconds)
+
+def onnxruntime_contender(model: bytes | str, feed: Mapping[str, Array], threads: int) -> Contender:
+    """onnxruntime on a model, or on the file of one; its users wait for the session to be created."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    create = partial(onnxruntime.InferenceSession, providers=["CPUExecutionProvider"])
+    session, seconds = timed(partial(create, model, options))
+    return Contender(lambda: session.run(None, feed), lambda returned: tuple(returned), seconds)
 
 
 def _onnx_model(row: Row, arrays: Mapping[str, Array]) -> bytes:

@@ -201,22 +201,22 @@ def _cells(c: Comparison, layouts: Mapping[str, Sequence[bool]], show: Sequence[
     outcomes = [by_layout.get((peer, last)) for peer, lasts in layouts.items() for last in lasts]
     cells += [milliseconds(o) for o in outcomes]
     if FIRST in show:
-        cells += ["-" if o is None or o.first is None else _milliseconds(o.first) for o in outcomes]
+        cells += [seconds_text(o and o.first) for o in outcomes]
     if best is None:
         cells += ["-"] * 4
     else:
         speed, traffic = flops / best.seconds, size / best.seconds
         cells += [f"{speed / GIGA:.0f}", f"{speed / c.reach.fma_peak:.0%}"] if flops else ["-", "-"]
         cells += [f"{traffic / GIGA:.1f}", f"{traffic / c.reach.copy_bandwidth:.0%}"]
-    cells += [_error_text([o.error for o in c.of(peer)]) for peer in layouts]
+    cells += [error_text([o.error for o in c.of(peer)]) for peer in layouts]
     if RMS in show:
-        cells += [_error_text([o.rms_error for o in c.of(peer)]) for peer in layouts]
+        cells += [error_text([o.rms_error for o in c.of(peer)]) for peer in layouts]
     for peer in (peer for peer in layouts if peer != "neocog"):
         cells += [ratio_text(c.ratio(peer, last)) for last in (*layouts[peer], None)]
     return cells
 
 
-def _error_text(errors: Sequence[float | None]) -> str:
+def error_text(errors: Sequence[float | None]) -> str:
     """The largest of a library's layouts."""
     known = [error for error in errors if error is not None]
     return f"{max(known):.0e}" if known else "-"
@@ -227,10 +227,13 @@ def milliseconds(outcome: Outcome | None) -> str:
         return "-"
     if outcome.failure is not None:
         return "error"
-    return _milliseconds(outcome.seconds)
+    return seconds_text(outcome.seconds)
 
 
-def _milliseconds(seconds: float) -> str:
+def seconds_text(seconds: float | None) -> str:
+    """In milliseconds."""
+    if seconds is None:
+        return "-"
     value = 1e3 * seconds
     return f"{value:.3f}" if value < 1 else f"{value:.2f}" if value < 10 else f"{value:.1f}"
 

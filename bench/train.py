@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 import math
-import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +13,11 @@ import neocog.torch
 import torch
 
 from bench import limits as machine_limits
-from bench import peers, report
+from bench import report, standings
 from bench.check import WrongResult
 from bench.compare import Outcome, Step
-from bench.networks import Network, State, Training
-from bench.progress import Progress
+from bench.networks import Network, State, Training, session
+from bench.standings import Standing
 from bench.timing import interleaved
 
 # Relative to the reference's loss, and in the Euclidean norm to each parameter's gradient. Rounding alone errs by 1e-5,
@@ -78,17 +77,10 @@ CONTENDERS = (
 
 
 @dataclass
-class Comparison:
+class Comparison(Standing):
     """A row of the table."""
 
     network: Network
-    outcomes: list[Outcome]
-    skipped: dict[str, str]
-    flops: int
-
-    def best(self, *names: str) -> Outcome | None:
-        """The fastest of some contenders, in any memory format."""
-        return min((o for o in self.outcomes if o.peer in names and o.samples), key=lambda o: o.seconds, default=None)
 
     def ratio(self, *ours: str) -> float | None:
         """The fastest mode of PyTorch over the fastest of ours; of all of ours by default."""
@@ -171,36 +163,12 @@ def largest_error(loss: float, gradients: State, expected_loss: float, expected:
     return largest
 
 
-@contextmanager
-def session(threads: int) -> Iterator[None]:
-    """While it is open, both libraries use this many threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        with peers.Neocog().session(threads):
-            yield
-    finally:
-        torch.set_num_threads(before)
-
-
 def measure(
     networks: Sequence[Network], contenders: Sequence[Contender], threads: int, rounds: int
 ) -> tuple[machine_limits.Limits, list[Comparison]]:
-    """All rows, one after the other so that their memory is not needed at once, and the machine's limits."""
-    progress = Progress(len(networks) + 2)
-    rows = []
-    try:
-        progress.step("the machine's limits")
-        before = machine_limits.measure(threads)
-        progress.next()
-        with session(threads):
-            for network in networks:
-                rows.append(compare(network, contenders, rounds, progress.step))
-                progress.next()
-        progress.step("the machine's limits")
-        return before.best_of(machine_limits.measure(threads)), rows
-    finally:
-        progress.clear()
+    """All rows, and the machine's limits."""
+    with session(threads):
+        return standings.measure(networks, lambda row, step: compare(row, contenders, rounds, step), threads)
 
 
 def table(rows: Sequence[Comparison], limits: machine_limits.Limits) -> Iterator[str]:
@@ -224,81 +192,8 @@ def table(rows: Sequence[Comparison], limits: machine_limits.Limits) -> Iterator
         speed = row.flops / ours.seconds if ours else math.nan
         cells += [f"{speed / report.GIGA:.0f}", f"{speed / limits.fma_peak:.0%}"] if ours else ["-", "-"]
         lines.append([*cells, *(report.ratio_text(row.ratio(*names)) for _, names in ratios)])
-    means = [report.ratio_text(mean(rows, *names)) for _, names in ratios]
+    means = [report.ratio_text(standings.mean(rows, *names)) for _, names in ratios]
     lines.append(["geometric mean", *[""] * (4 + len(columns)), *means])
     yield from report.aligned(groups, lines)
-    if (worst := worst_row(rows)) is not None:
+    if (worst := standings.worst_row(rows)) is not None:
         yield f"worst: {worst.network.name}, {report.ratio_text(worst.ratio())}"
-
-
-def mean(rows: Sequence[Comparison], *ours: str) -> float | None:
-    """Geometric mean of the ratios, over the rows that have one."""
-    ratios = [r for row in rows if (r := row.ratio(*ours)) is not None]
-    return statistics.geometric_mean(ratios) if ratios else None
-
-
-def worst_row(rows: Sequence[Comparison]) -> Comparison | None:
-    return min((row for row in rows if row.ratio() is not None), key=lambda row: row.ratio() or 0.0, default=None)
-
-
-def failures(rows: Sequence[Comparison]) -> list[str]:
-    """A line for every contender that failed."""
-    return [
-        f"ERROR {row.network.name}, {o.peer} {o.layout}: {o.failure}"
-        for row in rows
-        for o in row.outcomes
-        if o.failure is not None
-    ]
-
-
-def skipped(rows: Sequence[Comparison]) -> list[str]:
-    """A line for every contender that could not run; one for all rows where the reason is the same."""
-    where: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        for label, reason in row.skipped.items():
-            where.setdefault((label, reason), []).append(row.network.name)
-    every = len(rows)
-    return [
-        f"{label}: {reason}; skipped" + ("" if len(names) == every else f" for {', '.join(names)}")
-        for (label, reason), names in where.items()
-    ]
-
-
-def as_json(
-    machine: Mapping[str, Any], limits: machine_limits.Limits, settings: Mapping[str, Any], rows: Sequence[Comparison]
-) -> dict[str, Any]:
-    """Everything, in seconds and FLOP."""
-    worst = worst_row(rows)
-    return {
-        "format": 1,
-        "machine": machine,
-        "limits": vars(limits),
-        "settings": settings,
-        "rows": [_row_json(row) for row in rows],
-        "summary": {
-            "geometric_mean": mean(rows),
-            **{f"geometric_mean_{name}": mean(rows, name) for name in OURS},
-            "worst_row": worst.network.name if worst else None,
-            "worst_ratio": worst.ratio() if worst else None,
-        },
-    }
-
-
-def _row_json(row: Comparison) -> dict[str, Any]:
-    def entry(o: Outcome) -> dict[str, Any]:
-        values: dict[str, Any] = {"peer": o.peer, "layout": o.layout, "failure": o.failure, "error": o.error}
-        if o.samples:
-            values |= {"seconds": o.seconds, "samples": o.samples, "flops_per_second": row.flops / o.seconds}
-        return values
-
-    return {
-        "name": row.network.name,
-        "model": row.network.model,
-        "batch": row.network.batch,
-        "size": row.network.size,
-        "flops": row.flops,
-        "contenders": [entry(o) for o in row.outcomes],
-        "skipped": row.skipped,
-        "ratio": row.ratio(),
-        **{f"ratio_{name}": row.ratio(name) for name in OURS},
-    }

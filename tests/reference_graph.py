@@ -139,10 +139,12 @@ def _conv_transpose(node: Node, x: Array, weight: Array, bias: Any = None, resid
 
 
 @interprets("separable_conv")
-def _separable_conv(node: Node, x: Array, depthwise: Array, pointwise: Array, bias: Any = None) -> Array:
+def _separable_conv(
+    node: Node, x: Array, depthwise: Array, pointwise: Array, bias: Any = None, residual: Any = None
+) -> Array:
     middle = windows.conv(node, x, depthwise, x.shape[1])
     y = np.moveaxis(np.tensordot(pointwise.reshape(pointwise.shape[:2]), middle, (1, 1)), 0, 1)
-    return _activated(node, y, bias)
+    return _activated(node, y, bias, residual)
 
 
 _INTERPRETERS["max_pool"] = windows.max_pool

@@ -106,14 +106,14 @@ void add_conv_transpose(Held& program, const Operand& x, const WeightArgument& w
   keep(program, weights);
 }
 
-void add_separable(Held& program, const Operand& x, const HeldWeights& depthwise,
-                   const HeldWeights& pointwise, const std::optional<Operand>& bias, const Operand& y,
-                   const Pair& stride, const Padding& padding, const Pair& dilation, int activation,
-                   double alpha) {
+void add_separable(Held& program, const Operand& x, const WeightArgument& depthwise,
+                   const WeightArgument& pointwise, const std::optional<Operand>& bias,
+                   const std::optional<Operand>& residual, const Operand& y, const Pair& stride,
+                   const Padding& padding, const Pair& dilation, int activation, double alpha) {
   const int64_t groups = image_of(x).c;
   program.add(separable_conv_step(x, source(depthwise), source(pointwise),
                                   {stride, dilation, padding, groups},
-                                  epilogue(bias, std::nullopt, activation, alpha), y));
+                                  epilogue(bias, residual, activation, alpha), y));
   keep(program, depthwise);
   keep(program, pointwise);
 }
@@ -138,8 +138,8 @@ void bind_engine(py::module_& m) {
            "dilation"_a, "groups"_a, "activation"_a, "alpha"_a)
       .def("conv_transpose", &add_conv_transpose, "x"_a, "weights"_a, "bias"_a, "residual"_a, "y"_a,
            "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "activation"_a, "alpha"_a)
-      .def("separable_conv", &add_separable, "x"_a, "depthwise"_a, "pointwise"_a, "bias"_a, "y"_a, "stride"_a,
-           "padding"_a, "dilation"_a, "activation"_a, "alpha"_a)
+      .def("separable_conv", &add_separable, "x"_a, "depthwise"_a, "pointwise"_a, "bias"_a, "residual"_a,
+           "y"_a, "stride"_a, "padding"_a, "dilation"_a, "activation"_a, "alpha"_a)
       .def("run", &run, "inputs"_a, "timed"_a = false, "threads"_a = 0)
       .def_property_readonly("arena_bytes", [](const Held& p) { return p.arena_elements() * sizeof(float); })
       .def_property_readonly("kernels", [](const Held& p) {

@@ -396,6 +396,7 @@ class Program(ProgramSteps):
         depthwise: _Weights,
         pointwise: _Weights,
         bias: _Operand | None,
+        residual: _Operand | None,
         y: _Operand,
         stride: _Ints,
         padding: _Ints,

@@ -16,7 +16,7 @@ sys.path.insert(0, str(ROOT))  # `bench` is part of the repository, not of the p
 import neocog.torch  # noqa: E402
 from torch import nn  # noqa: E402
 
-from bench import limits, networks, peers, timing, train  # noqa: E402
+from bench import limits, networks, peers, standings, timing, train  # noqa: E402
 from bench.__main__ import main  # noqa: E402
 from bench.check import WrongResult  # noqa: E402
 from bench.compare import Outcome  # noqa: E402
@@ -192,11 +192,11 @@ def test_who_is_wrong_is_reported_and_who_cannot_run_is_skipped_by_name():
     assert row.outcomes[1].failure.startswith("WrongResult: the loss errs by")
     assert row.outcomes[2].failure == "MemoryError: none left"
     assert row.ratio() is None
-    assert [line.partition(" errs")[0] for line in train.failures([row])] == [
+    assert [line.partition(" errs")[0] for line in standings.failures([row])] == [
         "ERROR tiny, neocog.torch.patch NCHW: WrongResult: the loss",
         "ERROR tiny, neocog.torch.patch channels_last: MemoryError: none left",
     ]
-    assert train.skipped([row]) == [
+    assert standings.skipped([row]) == [
         "torch.compile NCHW: RuntimeError: no C++ compiler; skipped",
         "neocog.nn NCHW: no neocog.nn here; skipped",
     ]
@@ -232,7 +232,7 @@ def test_only_the_patched_contender_is_timed_under_the_patch(monkeypatch):
         return train.Contender(contender.name, contender.channels_last, build, contender.session)
 
     row = train.compare(TINY, [watched(c) for c in EAGER], 2)
-    assert not train.failures([row])
+    assert not standings.failures([row])
     assert {name: states for name, states in seen.items() if name != train.NN} == {
         train.TORCH: {False},
         train.PATCH: {True},
@@ -252,9 +252,9 @@ def test_ratios_are_torch_s_fastest_mode_over_ours():
     assert (fast.ratio(), fast.ratio(train.PATCH), fast.ratio(train.NN)) == (4.0, 2.0, 4.0)
     slow = train.Comparison(PLAIN, [torchs[0], outcome(train.PATCH, False, 32)], {"neocog.nn NCHW": "absent"}, 10**9)
     assert (slow.ratio(), slow.ratio(train.NN)) == (0.25, None)
-    assert train.mean([fast, slow]) == pytest.approx(1.0)
-    assert train.worst_row([fast, slow]) is slow
-    assert train.skipped([fast, slow]) == ["neocog.nn NCHW: absent; skipped for no batch norm"]
+    assert standings.mean([fast, slow]) == pytest.approx(1.0)
+    assert standings.worst_row([fast, slow]) is slow
+    assert standings.skipped([fast, slow]) == ["neocog.nn NCHW: absent; skipped for no batch norm"]
     lines = list(train.table([fast, slow], LIMITS))
     assert lines[-1] == "worst: no batch norm, 0.25"
     assert lines[-2].split() == ["geometric", "mean", "0.71", "4.00", "1.00"]

@@ -99,3 +99,18 @@ def run_in_place(method: str, arguments: Callable[[Any], Sequence[Any]], x: np.n
     program.copy(whole, (out, 0, (root.size,), (1,)))
     (result,) = program.run(inputs)
     return np.lib.stride_tricks.as_strided(result[arena[1] :], x.shape, x.strides)
+
+
+def strided(x: np.ndarray) -> dict[str, np.ndarray]:
+    """The same (A, B, C, D) array in memory in every way that matters to a loop over it."""
+    a, b, c, d = x.shape
+    wide = np.empty((a, b, c + 2, 3 * d), np.float32)
+    wide[:, :, 1:-1, 1::3] = x
+    backwards = np.ascontiguousarray(x[:, ::-1, :, ::-1])
+    return {
+        "rows": place(x),
+        "last": place(x, LAST),
+        "turned": place(x, (3, 2, 1, 0)),
+        "narrow": wide[:, :, 1:-1, 1::3],
+        "backwards": backwards[:, ::-1, :, ::-1],
+    }

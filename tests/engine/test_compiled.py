@@ -107,6 +107,19 @@ def residual_block(rng: np.random.Generator) -> Graph:
     return Graph([image_input(16)], ["y"], nodes, {"w": weight})
 
 
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_a_separable_convolution_with_a_residual(rng, layout):
+    constants = {
+        "d": rng.standard_normal((16, 1, 3, 3)).astype(np.float32),
+        "p": (rng.standard_normal((16, 16, 1, 1)) / 4).astype(np.float32),
+        "b": rng.standard_normal(16).astype(np.float32),
+    }
+    node = Node("separable_conv", ("x", "d", "p", "b", "x"), ("y",), {**SAME, "activation": "relu"})
+    graph = Graph([image_input(16)], ["y"], [node], constants)
+    x = lay_out(rng.standard_normal((2, 16, 9, 14)).astype(np.float32), layout)
+    assert_close(CompiledModel(graph)(x), reference_graph.run(graph, [x])[0])
+
+
 def test_every_instruction_set(isa, rng):
     graph = residual_block(rng)
     x = rng.standard_normal((2, 16, 20, 20)).astype(np.float32)

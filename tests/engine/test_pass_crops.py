@@ -35,6 +35,7 @@ INTO = {
     "causal_with_its_activation": lambda net: cut(net, causal(net, activation="relu"), (0,), (-4,), (-1,), (1,)),
     "causal_the_other_way": lambda net: cut(net, causal(net), (4,), (END,), (2,)),
     "causal_in_steps": lambda net: cut(net, causal(net, stride=2), (0,), (-2,), (2,)),
+    "the_begin_in_steps": lambda net: cut(net, causal(net, stride=2), (2,), (END,), (2,)),
     "both_ends_of_both_axes": lambda net: cut(net, net.conv("x", (5, 4, 3, 3), padding=2), (1, 0), (-1, -2), (2, 3)),
     "all_axes": lambda net: cut(net, net.conv("x", (5, 4, 3, 3), padding=2), (0, 0, 0, 1), (END, END, -1, END)),
     "transposed": lambda net: cut(net, deconv(net), (1, 0), (END, -1), (2, 3)),
@@ -64,6 +65,7 @@ STAYS = {
     "every_other_pixel": lambda net: cut(net, causal(net), (0,), (END,), (2,), (2,)),
     "backwards": lambda net: cut(net, causal(net), (-1,), (-END,), (2,), (-1,)),
     "a_crop_beyond_the_padding": lambda net: cut(net, causal(net), (0,), (-5,), (2,)),
+    "a_crop_beyond_the_padding_of_one_end": lambda net: cut(net, causal(net, padding=[[9, 1]]), (0,), (-2,), (2,)),
     "a_crop_of_all_that_one_pixel_gives": lambda net: cut(net, causal(net), (4,), (-4,), (2,)),
     "a_crop_of_an_unpadded_convolution": lambda net: cut(net, causal(net, padding=0), (0,), (-1,), (2,)),
     "a_length": lambda net: cut(net, causal(net), (0,), (3,), (2,)),
@@ -91,7 +93,8 @@ def test_what_others_need_whole_is_not_cut(rng):
 
 
 def test_a_residual_is_not_cut(rng):
-    net = Net(rng, s=("n", 3, "l"))
-    steps = {"stride": [1], "padding": [[1, 1]], "dilation": [1]}
-    y = net.node("conv", "s", net.weights(3, 3, 3), None, "s", **steps)
+    """It would have to be cut too."""
+    net = Net(rng, s=("n", 3, "l"), longer=("n", 3, "m"))
+    steps = {"stride": [1], "padding": [[2, 2]], "dilation": [1]}
+    y = net.node("conv", "s", net.weights(3, 3, 3), None, "longer", **steps)
     assert_untouched(net.graph(cut(net, y, (0,), (-1,), (2,))), crops)

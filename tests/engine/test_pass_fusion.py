@@ -170,10 +170,12 @@ def test_a_depthwise_result_that_others_need_stays(rng):
     assert_untouched(net.graph(y, net.nodes[0].outputs[0] or ""), separables)
 
 
-def test_a_pointwise_part_with_a_residual_stays(rng):
+def test_a_pointwise_part_keeps_its_residual(rng):
     net = Net(rng)
     net.node("add", separable(net, {"padding": 1}, {"shape": (4, 4, 1, 1)}), "x")
-    assert_untouched(residuals(net.graph()), separables)
+    after = check(residuals(net.graph()), separables)
+    assert ops(after) == {"separable_conv": 1}
+    assert after.nodes[0].inputs[4] == "x"
 
 
 def test_unknown_weights_stay(rng):

@@ -116,7 +116,7 @@ NETS = {
     "squeeze_excite": (squeeze_excite, {"conv": 4, "adaptive_avg_pool": 1, "hardsigmoid": 1, "mul": 1}),
     "xception": (
         xception,
-        {"conv": 4, "separable_conv": 3, "relu": 1, "max_pool": 1, "adaptive_avg_pool": 1, "flatten": 1, "linear": 1},
+        {"conv": 2, "separable_conv": 4, "relu": 1, "max_pool": 1, "adaptive_avg_pool": 1, "flatten": 1, "linear": 1},
     ),
     "unet": (unet, {"conv": 5, "max_pool": 1, "shape": 2, "resize": 1, "concat": 2}),
     "densenet": (

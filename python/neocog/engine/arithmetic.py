@@ -46,12 +46,14 @@ def _wide(x: Array) -> Array:
 
 
 def _erf(x: Array) -> Array:
-    return np.vectorize(math.erf, otypes=[np.float64])(x)
+    y: Array = np.vectorize(math.erf, otypes=[np.float64])(x)
+    return y
 
 
 def _sigmoid(x: Array) -> Array:
     small = np.exp(-np.abs(x))  # never overflows
-    return np.where(x >= 0, 1.0, small) / (1 + small)
+    y: Array = np.where(x >= 0, 1.0, small) / (1 + small)
+    return y
 
 
 def _elu(x: Array, alpha: float) -> Array:
@@ -63,7 +65,8 @@ def _softplus(x: Array) -> Array:
 
 
 def _gelu_tanh(node: Node, x: Array) -> Array:
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    y: Array = 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return y
 
 
 def _bound(limit: float, x: Array, rounding: Callable[[float], int]) -> Any:
@@ -205,13 +208,14 @@ def _softmax(node: Node, x: Array) -> Array:
     shifted -= shifted.max(axis, keepdims=True)
     exponential = np.exp(shifted)
     total = exponential.sum(axis, keepdims=True)
-    return (exponential / total if node.op == "softmax" else shifted - np.log(total)).astype(x.dtype)
+    y: Array = exponential / total if node.op == "softmax" else shifted - np.log(total)
+    return y.astype(x.dtype)
 
 
 def _log_sum_exp(x: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
     largest = x.max(axes, keepdims=True)
     largest = np.where(np.isfinite(largest), largest, 0.0)
-    total = np.log(np.exp(x - largest).sum(axes, keepdims=True)) + largest
+    total: Array = np.log(np.exp(x - largest).sum(axes, keepdims=True)) + largest
     return total if keepdims else total.squeeze(axes)
 
 

@@ -114,9 +114,7 @@ class CompiledModel:
         with self._planning:
             plan = self._plans.get(key)
             if plan is None:
-                places = [
-                    place for place, item in zip(key, self.graph.inputs, strict=True) if item.dtype == "float32"
-                ]
+                places = [place for place, item in zip(key, self.graph.inputs, strict=True) if item.dtype == "float32"]
                 self._check_shapes([shape for shape, _ in places])
                 plan = make_plan(self.graph, places, numbers, self._weights)
                 while len(self._plans) >= _MOST_PLANS:

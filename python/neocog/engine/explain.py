@@ -62,7 +62,8 @@ class Explanation:
 
     def __str__(self) -> str:
         rows = [(s.layer, s.op, s.kernel, "x".join(map(str, s.shape))) for s in self.steps]
-        return f"{_table(COLUMNS, rows)}\n{len(rows)} steps, {self.arena_bytes / 1e6:.1f} MB of memory for what is between"
+        memory = f"{self.arena_bytes / 1e6:.1f} MB of memory for what lies between them"
+        return f"{_table(COLUMNS, rows)}\n{len(rows)} steps, {memory}"
 
 
 @dataclass(frozen=True)

@@ -189,8 +189,8 @@ OPERATORS: dict[str, Operator] = {
             **activation(),
         },
     ),
-    # x, depthwise weight (C*M, 1, R, S), pointwise weight (O, C*M, 1, 1), bias: no bias between the two
-    "separable_conv": Operator(3, 4, {**_WINDOW, **activation()}),
+    # x, depthwise weight (C*M, 1, R, S), pointwise weight (O, C*M, 1, 1), bias, residual: no bias between the two
+    "separable_conv": Operator(3, 5, {**_WINDOW, **activation()}),
     # y, and if wanted the int64 indices, counted within a plane
     "max_pool": Operator(1, 1, {"kernel": integers(), **_WINDOW, "ceil_mode": flag(False)}, outputs=2),
     "avg_pool": Operator(

@@ -134,9 +134,7 @@ def _place(steps: list[PlannedStep]) -> int:
     return memory.size
 
 
-def _donor(
-    step: PlannedStep, y: View, live: dict[int, Buffer], last_use: dict[int, int], index: int
-) -> Buffer | None:
+def _donor(step: PlannedStep, y: View, live: dict[int, Buffer], last_use: dict[int, int], index: int) -> Buffer | None:
     """An argument that dies in this step and lies exactly as the result may lie."""
     if step.method not in _IN_PLACE or y.offset != 0:
         return None

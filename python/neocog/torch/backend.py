@@ -24,7 +24,7 @@ from neocog.torch.backend_training import compile_training
 from neocog.torch.backend_upsampling import whole_upsampling
 
 
-def compile_graph(module: fx.GraphModule, example_inputs: Sequence[Any], *, options: Any = None) -> Callable[..., Any]:
+def neocog(module: fx.GraphModule, example_inputs: Sequence[Any], *, options: Any = None) -> Callable[..., Any]:
     """Compile a graph of torch.compile; registered as its backend "neocog".
 
     Parameters and buffers are frozen at the first call without gradients, and again when one of them was replaced or

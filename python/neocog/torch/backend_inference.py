@@ -76,7 +76,12 @@ class _Supported(OperatorSupportBase):
         self._importer = importer
 
     def is_node_supported(self, submodules: Mapping[str, torch.nn.Module], node: fx.Node) -> bool:
-        return node in self._importer.imported
+        # Arithmetic on sizes too: it may stand between operators of one part.
+        return node in self._importer.imported or _is_size(node)
+
+
+def _is_size(node: fx.Node) -> bool:
+    return node.op == "call_function" and isinstance(node.meta.get("val"), torch.SymInt)
 
 
 def _name(node: fx.Node) -> str:
@@ -139,7 +144,7 @@ class _Part:
         weights = [arguments[place] for place in self._weights]
         try:
             model = self._model(weights)
-            results = model.compiled.run(*[_data(arguments[place]) for place in model.inputs])
+            results = model.run(*[_data(arguments[place]) for place in model.inputs])
         except GraphError as error:
             self._refuse(error)
             return self._module(*arguments)
@@ -179,10 +184,16 @@ class _Frozen:
         tensors = list(constants.values())
         # Before they are read: what is written while the model is built makes another one at the next call.
         self._state = [_state(tensor) for tensor in tensors]
-        self._references = [weakref.ref(tensor) for tensor in tensors]
+        this = weakref.ref(self)
+        self._references = [weakref.ref(tensor, lambda _: _release(this())) for tensor in tensors]
         graph = from_fx(module, constants)
         self.inputs = [names.index(item.name) for item in graph.inputs]
-        self.compiled = CompiledModel(graph, num_threads=num_threads)
+        self.compiled: CompiledModel | None = CompiledModel(graph, num_threads=num_threads)
+
+    def run(self, *inputs: Any) -> tuple[Any, ...]:
+        compiled = self.compiled
+        assert compiled is not None, "whoever calls holds the weights"
+        return compiled.run(*inputs)
 
     def holds(self, weights: list[Tensor]) -> bool:
         """Whether these are the weights, as they were."""
@@ -197,6 +208,12 @@ class _Frozen:
         return None not in held and not any(a is b for a, b in zip(held, weights, strict=True))
 
 
+def _release(frozen: _Frozen | None) -> None:
+    """With one of its weights gone a model has no use; it shares the memory of the others."""
+    if frozen is not None:
+        frozen.compiled = None
+
+
 def _state(tensor: Tensor) -> tuple[int, int]:
     # Tensors of inference mode count no writes.
     return (-1 if tensor.is_inference() else tensor._version), tensor.data_ptr()
@@ -207,16 +224,21 @@ def _data(value: Any) -> Any:
 
 
 class _Result:
-    """What torch expects of a result: its dtype, and the order of its axes in memory."""
+    """What torch expects of a result: a size, or a dtype and the order of the axes in memory."""
 
     def __init__(self, node: fx.Node) -> None:
         like = node.meta["val"]
+        self._is_size = not isinstance(like, Tensor)
+        if self._is_size:
+            return
         self._dtype = like.dtype
         strides, sizes = [_hint(s) for s in like.stride()], [_hint(s) for s in like.shape]
         self._order = sorted(range(like.dim()), key=lambda axis: (-strides[axis], sizes[axis] == 1, axis))
         self._inverse = [self._order.index(axis) for axis in range(like.dim())]
 
-    def of(self, result: Any) -> Tensor:
+    def of(self, result: Any) -> Any:
+        if self._is_size:
+            return int(result)
         tensor: Tensor = result if isinstance(result, Tensor) else torch.from_numpy(np.array(result))
         turned = tensor.to(self._dtype).permute(self._order)
         return turned.contiguous().permute(self._inverse)

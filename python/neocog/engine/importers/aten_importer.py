@@ -281,15 +281,19 @@ class Importer:
     def _results(self, node: fx.Node) -> None:
         given = {i.name for i in self.graph.inputs} | set(self.graph.constants)
         for result in _leaves(node.args[0]):
-            value = self._values.get(result) if isinstance(result, fx.Node) else None
             if result is None:
                 continue
-            if not isinstance(value, Value):
+            value = self._values.get(result) if isinstance(result, fx.Node) else None
+            size = result.meta.get("val") if isinstance(result, fx.Node) else None
+            if isinstance(value, Value):
+                name = value.name
+                if name in given:
+                    name = self.number("identity", name, like=f"{name}.result")
+            elif isinstance(size, torch.SymInt):
+                name = self.number("squeeze", self.sizes.number(size), like="size", axes=[0])
+            else:
                 self.unsupported[node] = f"a result that is no tensor: {result}"
                 continue
-            name = value.name
-            if name in given:
-                name = self.number("identity", name, like=f"{name}.result")
             self.graph.outputs.append(name)
 
     def _fresh(self, like: str) -> str:

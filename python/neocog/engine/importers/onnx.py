@@ -10,9 +10,9 @@ import onnx.defs
 
 from neocog.engine.graph import Array, Graph, GraphError, Input, Size
 from neocog.engine.importers import UnsupportedError
-from neocog.engine.importers.onnx_branch import branch, captured
+from neocog.engine.importers.onnx_branch import branch
 from neocog.engine.importers.onnx_call import DTYPES, FLOAT, IMPORTERS, Call, Growing, Unsupported, element_name
-from neocog.engine.importers.onnx_read import CORE, Model, Source, is_defined, read
+from neocog.engine.importers.onnx_read import CORE, Model, Source, captured, is_defined, read
 
 for _subject in ("layers", "math", "shapes", "resize"):
     import_module(f"neocog.engine.importers.onnx_{_subject}")

@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import onnx
 
 from neocog.engine.importers.onnx_read import ValueType, types_of
-
-
-def captured(node: onnx.NodeProto) -> Iterator[str]:
-    """The names that graphs in a node's attributes use; some are their own."""
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield from (output.name for output in attribute.g.output)
-            for inner in attribute.g.node:
-                yield from inner.input
-                yield from captured(inner)
 
 
 def branch(node: onnx.NodeProto, condition: bool) -> tuple[onnx.GraphProto, dict[str, ValueType]]:

@@ -66,6 +66,16 @@ def read(source: Source, values: Mapping[str, Array], expandable: Iterable[str])
         GraphError: The model is damaged or invalid, of an opset that is not known, or lacks a file of its tensors.
     """
     proto, folder = _load(source)
+    try:
+        return _read(proto, folder, values, set(expandable))
+    except GraphError:
+        raise
+    # RuntimeError from ONNX' C++; ValueError also from names that are no UTF-8.
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise GraphError(f"the ONNX model is invalid: {error}") from error
+
+
+def _read(proto: onnx.ModelProto, folder: Path | None, values: Mapping[str, Array], expandable: set[str]) -> Model:
     opset = _opset(proto)
     tensors = {tensor.name: tensor for tensor in proto.graph.initializer}
     names = [i.name for i in proto.graph.input]
@@ -74,15 +84,12 @@ def read(source: Source, values: Mapping[str, Array], expandable: Iterable[str])
             raise GraphError(f"values has {name!r}, but the inputs of the ONNX model are {', '.join(names)}.")
         tensors[name] = onnx.numpy_helper.from_array(np.asarray(value), name)
     plain = _skeleton(proto, tensors, folder)
-    try:
-        onnx.checker.check_model(plain)
-        if plain.functions:
-            plain = onnx.inliner.inline_local_functions(plain, convert_version=True)
-        plain, definitions = _expand(plain, set(expandable), opset)
-        _forget_types(plain)
-        plain = onnx.shape_inference.infer_shapes(plain, data_prop=True)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError, RuntimeError, ValueError) as error:
-        raise GraphError(f"the ONNX model is invalid: {error}") from error
+    onnx.checker.check_model(plain)
+    if plain.functions:
+        plain = onnx.inliner.inline_local_functions(plain, convert_version=True)
+    plain, definitions = _expand(plain, expandable, opset)
+    _forget_types(plain)
+    plain = onnx.shape_inference.infer_shapes(plain, data_prop=True)
     return Model(
         nodes=plain.graph.node,
         inputs=[i for i in proto.graph.input if i.name not in tensors],
@@ -144,7 +151,7 @@ def _array(tensor: onnx.TensorProto, folder: Path | None) -> Array:
         tensor.data_location = onnx.TensorProto.DEFAULT
     try:
         return np.asarray(onnx.numpy_helper.to_array(tensor))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, KeyError) as error:  # KeyError from a type that there is not
         raise GraphError(f"tensor {tensor.name!r} is damaged: {error}") from error
 
 
@@ -194,6 +201,16 @@ def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
                 yield from nodes_of(attribute.g)
 
 
+def captured(node: onnx.NodeProto) -> Iterator[str]:
+    """The names that graphs in a node's attributes use; some are their own."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield from (output.name for output in attribute.g.output)
+            for inner in attribute.g.node:
+                yield from inner.input
+                yield from captured(inner)
+
+
 def _expand(
     plain: onnx.ModelProto, expandable: set[str], opset: int
 ) -> tuple[onnx.ModelProto, dict[str, onnx.NodeProto]]:
@@ -222,7 +239,8 @@ def _expand(
     for node in reversed(plain.graph.node):
         owner = next((owners[name] for name in node.output if name in owners), None)
         if owner is not None:
-            owners.update({name: owner for name in node.input if name and name not in before})
+            used = (*node.input, *captured(node))
+            owners.update({name: owner for name in used if name and name not in before})
     return plain, owners
 
 

@@ -250,9 +250,8 @@ def _window_step(
 ) -> None:
     bias, residual, code, alpha = epilogue
     numbers = [_two(window["stride"], 1), _four(pads), _two(window["dilation"], 1)]
-    operands = [x, *weights, bias]
+    operands = [x, *weights, bias, residual]
     if method != "separable_conv":
-        operands.append(residual)
         numbers.append(node["groups"])
     reads = tuple(view for view in (x, *weights, bias, residual) if isinstance(view, View))
     build.step(method, *operands, y, *numbers, code, alpha, reads=reads, writes=(y,), operations=operations)

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from neocog.engine.builder import Builder, Shape, View, reshaped_strides, dense_strides, last_order
+from neocog.engine.builder import Builder, Shape, View, dense_strides, last_order, reshaped_strides
 from neocog.engine.graph import GraphError
 
 Result = TypeVar("Result")

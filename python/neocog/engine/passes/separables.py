@@ -11,8 +11,8 @@ from neocog.engine.passes.editing import Editor
 def separables(graph: Graph) -> Graph:
     """Fuse depthwise and pointwise convolutions with known weights; the graph given stays as it is.
 
-    Both are of images with two spatial axes, the pointwise one without steps, padding, groups and residual; nothing
-    else takes the depthwise result. A bias in between goes through the pointwise weights into the bias, in float64
+    Both are of images with two spatial axes, the pointwise one without steps, padding and groups; nothing else takes
+    the depthwise result. A bias in between goes through the pointwise weights into the bias, in float64
     rounded once: |error| <= eps * |bias|.
 
     Returns:
@@ -29,28 +29,33 @@ def separables(graph: Graph) -> Graph:
         if bias is None:
             continue
         x, filters = depthwise.inputs[:2]
-        inputs = (x, filters, node.inputs[1], *bias)
+        residual = _residual(node)
+        inputs = (x, filters, node.inputs[1], *bias, *((None,) * (1 - len(bias)) + (residual,) if residual else ()))
         attributes = {key: depthwise[key] for key in ("stride", "padding", "dilation")}
         attributes |= {key: node.attributes[key] for key in ("activation", "alpha") if key in node.attributes}
         editor.replace(node, Node("separable_conv", inputs, node.outputs, attributes, node.name or depthwise.name))
     return editor.graph()
 
 
-def _plain(node: Node, editor: Editor) -> Array | None:
-    """The weight of a convolution of images with two axes, if it is known and nothing is added but a bias."""
+def _residual(node: Node) -> str | None:
+    return (*node.inputs, None, None)[3]
+
+
+def _weight(node: Node, editor: Editor) -> Array | None:
+    """The weight of a convolution of images with two axes, if it is known."""
     weight = editor.constant(node.inputs[1]) if node.op == "conv" else None
-    if weight is None or weight.ndim != 4 or (*node.inputs, None, None)[3] is not None:
-        return None
-    return weight
+    return weight if weight is not None and weight.ndim == 4 else None
 
 
 def _is_depthwise(node: Node, editor: Editor) -> bool:
-    weight = _plain(node, editor)
-    return weight is not None and weight.shape[1] == 1 and node["groups"] > 1 and node["activation"] is None
+    weight = _weight(node, editor)
+    if weight is None or _residual(node) is not None:
+        return False
+    return weight.shape[1] == 1 and node["groups"] > 1 and node["activation"] is None
 
 
 def _is_pointwise(node: Node, editor: Editor) -> bool:
-    weight = _plain(node, editor)
+    weight = _weight(node, editor)
     if weight is None or weight.shape[2:] != (1, 1) or node["groups"] != 1:
         return False
     # "Same" paddings of a kernel of one pixel are none.
