@@ -6,7 +6,7 @@ import gc
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 # A sample is at least this long: a call that takes less is repeated inside it.
@@ -18,13 +18,15 @@ def interleaved(
     rounds: int,
     progress: Callable[[int], None] = lambda done: None,
     sessions: Sequence[Callable[[], AbstractContextManager[Any]]] | None = None,
+    rest: float = 0.0,
 ) -> list[list[float]]:
     """Seconds per call, `rounds` samples of each.
 
     Every sample follows an untimed one of the same call: it starts with its own code and data in the caches,
     and the threads of the library before have gone to sleep. Every other round goes backwards, so that nobody
     always follows the same neighbour. `sessions`, one per call, are open while it runs: to open and to close
-    one is not timed.
+    one is not timed. `rest`: seconds of sleep before each untimed sample, for libraries whose threads look for more
+    work some time after a call.
     """
     opened = sessions or [nullcontext] * len(calls)
     loops = []
@@ -40,6 +42,7 @@ def interleaved(
             progress(done)
             order = range(len(calls))
             for i in order if done % 2 == 0 else reversed(order):
+                sleep(rest)
                 with opened[i]():
                     _sample(calls[i], loops[i])
                     samples[i].append(_sample(calls[i], loops[i]))

@@ -61,6 +61,20 @@ def test_the_example_with_pytorch_runs(text, capsys):
     assert "tensors are right" in printed
 
 
+def test_the_example_of_a_whole_network_runs(text, capsys, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    _, with_torch, whole = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    found: dict[str, object] = {}
+    exec(with_torch, found)
+    exec(whole, found)
+    with torch.no_grad():
+        expected = found["model"](found["images"])
+    assert abs(found["y"] - expected.numpy()).max() < 1e-5
+    assert (found["network"](found["images"].numpy()) == found["y"]).all()
+    assert "conv" in capsys.readouterr().out
+
+
 def test_the_table_lists_every_operator(listed):
     assert listed == {name for name in public_functions() if not name.endswith("_backward")}
 

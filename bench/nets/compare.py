@@ -23,6 +23,8 @@ from bench.progress import Progress
 from bench.standings import Standing
 from bench.timing import interleaved, timed
 
+# Seconds. Threads of onnxruntime look for work up to 45 ms after a call, longer than the small networks take.
+REST = 0.1
 START = Row(Network("start", "mini_xception", 1, 64))
 
 
@@ -80,6 +82,7 @@ def compare(
                 [call for _, call in ready],
                 rounds,
                 lambda done: step(f"{row.name}: round {done + 1} of {rounds}", done / rounds),
+                rest=REST,
             )
         finally:
             torch.compiler.reset()  # the compiled model of this row and its memory

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-import logging
+import re
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from aten_checks import assert_equal, image, imported, leaves  # noqa: E402
+from neocog import nn as neocog_nn  # noqa: E402
+from neocog.engine.compiled import CompiledModel  # noqa: E402
 from neocog.engine.graph import GraphError  # noqa: E402
 from neocog.engine.importers import UnsupportedError, aten  # noqa: E402
-from nets import NETS  # noqa: E402
+from nets import NETS, Case  # noqa: E402
 from reference_graph import run  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
@@ -133,17 +135,29 @@ class Parity(nn.Module):
         return self.pools[x.shape[3] % 2](x)
 
 
-@pytest.mark.parametrize(("make", "fixed"), [(Branches, {2: 12}), (Parity, {3: 9})], ids=["branch", "parity"])
-def test_sizes_that_the_code_of_a_module_asks_about_are_fixed(make, fixed, caplog):
-    """Another size might be another network, of which the program says nothing."""
+@pytest.mark.parametrize(
+    ("make", "others", "needs"),
+    [(Branches, (2, 3, 40, 9), "x.shape[2] < 40"), (Parity, (2, 3, 12, 10), "x.shape[3] % 2")],
+    ids=["branch", "parity"],
+)
+def test_sizes_that_make_a_module_another_network_are_an_error(make, others, needs):
+    """The program has the branch of its example, and says nothing of the other."""
     module = make().eval()
-    with caplog.at_level(logging.INFO, "neocog"):
-        graph = imported(module, 1, 3, 12, 9)
-    names = ("batch", 3, "height", "width")
-    assert graph.inputs[0].shape == tuple(fixed.get(axis, name) for axis, name in enumerate(names))
-    assert "asks about" in caplog.text
-    shape = [fixed.get(axis, size) for axis, size in enumerate((4, 3, 17, 21))]
-    assert_equal(module, graph, image(*shape))
+    graph = imported(module, 1, 3, 12, 9)
+    assert graph.inputs[0].shape == ("batch", 3, "height", "width")
+    for shape in ((1, 3, 12, 9), (2, 3, 17, 21), (1, 3, 39, 5)):
+        assert_equal(module, graph, image(*shape))
+    with pytest.raises(GraphError, match=rf"needs .*{re.escape(needs)}"):
+        CompiledModel(graph).run(image(*others).float().numpy())
+
+
+def test_a_given_program_is_checked_too():
+    sizes = ({0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO},)
+    program = torch.export.export(Branches().eval(), (image(2, 3, 12, 9).float(),), dynamic_shapes=sizes)
+    model = CompiledModel(aten.from_exported(program))
+    model.run(image(1, 3, 39, 9).float().numpy())
+    with pytest.raises(GraphError, match=re.escape("needs x.shape[2] < 40")):
+        model.run(image(1, 3, 41, 9).float().numpy())
 
 
 class OfOne(nn.Module):
@@ -151,20 +165,45 @@ class OfOne(nn.Module):
         return x.squeeze().relu()
 
 
-def test_a_batch_that_is_always_one_stays_one(caplog):
-    with caplog.at_level(logging.INFO, "neocog"):
-        graph = imported(OfOne().eval(), 1, 4, 3, 3)
+def test_a_batch_that_is_always_one_stays_one():
+    """Of two images this module makes something of another shape."""
+    graph = imported(OfOne().eval(), 1, 4, 3, 3)
     assert graph.inputs[0].shape[0] == 1
     assert_equal(OfOne(), graph, image(1, 4, 3, 3))
 
 
-def test_what_a_given_program_assumes_about_sizes_is_said(caplog):
-    sizes = ({0: torch.export.Dim.AUTO, 2: torch.export.Dim.AUTO},)
-    program = torch.export.export(Branches().eval(), (image(2, 3, 12, 9).float(),), dynamic_shapes=sizes)
-    with caplog.at_level(logging.WARNING, "neocog"):
-        aten.from_exported(program)
-    assert "holds only where" in caplog.text
-    assert "x.shape[2] < 40" in caplog.text
+# Layers of neocog.nn
+
+
+class Ours(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            neocog_nn.Conv2d(3, 8, 3, padding=1),
+            neocog_nn.BatchNorm2d(8, affine=False),
+            nn.ReLU(),
+            neocog_nn.MaxPool2d(3, 2, 1),
+            neocog_nn.SeparableConv2d(8, 6, 3, padding=1),
+            neocog_nn.ConvBNAct(6, 8, 3, stride=2, padding=1, activation="relu6"),
+            neocog_nn.ConvTranspose2d(8, 4, 4, 2, 1),
+            neocog_nn.AvgPool2d(2),
+            neocog_nn.BatchNorm2d(4, track_running_stats=False),
+            neocog_nn.Conv2d(4, 5, 4, padding="same"),
+            neocog_nn.AdaptiveMaxPool2d(2),
+            neocog_nn.AdaptiveAvgPool2d(1),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x).flatten(1)
+
+
+def test_layers_of_ours():
+    module = Case(Ours, ()).module()
+    graph = imported(module, 1, 3, 24, 20)
+    assert graph.inputs[0].shape[0] == "batch"
+    assert {"separable_conv", "conv_transpose", "adaptive_max_pool"} <= {node.op for node in graph.nodes}
+    for shape in ((1, 3, 24, 20), (3, 3, 24, 20)):
+        assert_equal(module, graph, image(*shape))
 
 
 # What is refused

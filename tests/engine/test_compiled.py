@@ -195,12 +195,32 @@ def test_a_thousand_sizes_leave_no_memory_behind(rng):
 def test_weights_are_packed_once_for_all_sizes(rng):
     model = CompiledModel(residual_block(rng))
     model(rng.standard_normal((1, 16, 32, 32)).astype(np.float32))
-    (weights,) = model._weights.values()
-    kept = weights.kept_bytes
+    kept = model._weights.kept_bytes
     assert kept > 0
     for size in (31, 40, 64):
         model(rng.standard_normal((2, 16, size, size)).astype(np.float32))
-    assert weights.kept_bytes == kept
+    assert model._weights.kept_bytes == kept
+
+
+def test_crops_that_depend_on_sizes_go_into_the_convolution(rng):
+    """As "same" paddings leave them: known only when a call says how large its images are."""
+    weight = (rng.standard_normal((4, 4, 3, 3)) / 6).astype(np.float32)
+    transposed = {"stride": [2, 2], "padding": [[0, 0], [0, 0]], "dilation": [1, 1], "output_padding": [0, 0]}
+    nodes = [
+        Node("shape", ("x",), ("size",), {"start": 2}),
+        Node("mul", ("size", "two"), ("ends",)),
+        Node("conv_transpose", ("x", "w"), ("a",), transposed),
+        Node("slice", ("a", "starts", "ends", "axes"), ("b",)),
+        Node("relu", ("b",), ("y",)),
+    ]
+    constants = {"w": weight, "two": np.array([2]), "starts": np.array([0, 0]), "axes": np.array([2, 3])}
+    graph = Graph([image_input(4)], ["y"], nodes, constants)
+    model = CompiledModel(graph)
+    for size in ((8, 8), (5, 7), (1, 1)):
+        x = rng.standard_normal((1, 4, *size)).astype(np.float32)
+        assert_close(model(x), reference_graph.run(graph, [x])[0])
+        assert [step.op for step in model.explain(x).steps] == ["conv_transpose"]
+    assert model._weights.kept_bytes > 0
 
 
 def test_strided_inputs_are_taken(rng):

@@ -75,6 +75,12 @@ def test_a_function_of_what_is_no_number(name, isa):
         assert_ulp(y, expected, ULP.get(name, 2))
 
 
+def test_logarithms_around_one_and_of_the_smallest_numbers(isa):
+    x = np.concatenate([np.linspace(0.4, 2.5, 5000), 1 + 2.0 ** np.arange(-23, -1), 2.0 ** np.arange(-149, 128)])
+    x = x.astype(np.float32)
+    assert_ulp(run_step("unary", "log", x, ..., y=in_order(x.shape)), np.log(np.float64(x)), 2)
+
+
 def test_half_to_even(isa):
     x = np.float32([0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 8388609, 2147483648.0])
     y = run_step("unary", "round", x, ..., y=in_order(x.shape))

@@ -21,7 +21,7 @@ def assert_product(y: Array, expected: Array, magnitude: Array, terms: int) -> N
 
 @pytest.mark.parametrize("kept", [True, False], ids=["kept", "computed"])
 @pytest.mark.parametrize("rows", [(), (1,), (5,), (12,), (13,), (3, 50), (500,), (0,)], ids=str)
-@pytest.mark.parametrize(("features", "outputs"), [(64, 10), (7, 33), (100, 129), (1, 1)])
+@pytest.mark.parametrize(("features", "outputs"), [(64, 10), (7, 33), (100, 129), (1, 1), (0, 5)])
 def test_linear(features, outputs, rows, kept, rng, isa):
     x, weight = rng.standard_normal((*rows, features)), rng.standard_normal((outputs, features))
     x, weight = x.astype(np.float32), weight.astype(np.float32)

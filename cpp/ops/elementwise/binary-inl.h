@@ -68,22 +68,60 @@ NEOCOG_INLINE const float* gathered(const float* from, int64_t step, int64_t beg
   return tile;
 }
 
+// Whether rows follow each other without a gap, or are one row again and again.
+template <class T>
+NEOCOG_INLINE bool follows(const BinaryOperand<T>& o, int64_t n) {
+  return o.step == 1 && o.row == n;
+}
+
+// Several short rows at a time: an operand that repeats its row is repeated in a tile.
+template <class F>
+NEOCOG_INLINE void short_rows_of(const BinaryRows& r, F f) {
+  float tile_a[kGathered], tile_b[kGathered], row[kGathered];
+  const int64_t length = kGathered / r.n * r.n;
+  const auto repeat = [&](const BinaryOperand<const float>& o, float* tile) {
+    const float* const one = gathered(o.data, o.step, 0, r.n, row);
+    for (int64_t i = 0; i < length; i += r.n) {
+      for (int64_t j = 0; j < r.n; ++j) tile[i + j] = one[j];
+    }
+  };
+  const bool a_follows = follows(r.a, r.n), b_follows = follows(r.b, r.n);
+  if (!a_follows) repeat(r.a, tile_a);
+  if (!b_follows) repeat(r.b, tile_b);
+  for (int64_t i = 0; i < r.rows * r.n; i += length) {
+    map_pairs(a_follows ? r.a.data + i : tile_a, b_follows ? r.b.data + i : tile_b, r.y.data + i,
+              min64(length, r.rows * r.n - i), f);
+  }
+}
+
+template <class F>
+NEOCOG_INLINE void long_rows_of(const BinaryRows& r, F f) {
+  float tile_a[kGathered], tile_b[kGathered], tile_y[kGathered];
+  const float *a = r.a.data, *b = r.b.data;
+  float* y = r.y.data;
+  const bool plain = r.a.step == 1 && r.b.step == 1 && r.y.step == 1;
+  const int64_t length = plain ? r.n : kGathered;
+  for (int64_t row = 0; row < r.rows; ++row, a += r.a.row, b += r.b.row, y += r.y.row) {
+    for (int64_t i = 0; i < r.n; i += length) {
+      const int64_t n = min64(length, r.n - i);
+      const float* const p = gathered(a, r.a.step, i, n, tile_a);
+      const float* const q = gathered(b, r.b.step, i, n, tile_b);
+      map_pairs(p, q, r.y.step == 1 ? y + i : tile_y, n, f);
+      if (r.y.step == 1) continue;
+      for (int64_t j = 0; j < n; ++j) y[(i + j) * r.y.step] = tile_y[j];
+    }
+  }
+}
+
 void binary_rows(const BinaryRows& r) {
-  with_binary(r, [&r](auto f) {
-    float tile_a[kGathered], tile_b[kGathered], tile_y[kGathered];
-    const float *a = r.a.data, *b = r.b.data;
-    float* y = r.y.data;
-    const bool plain = r.a.step == 1 && r.b.step == 1 && r.y.step == 1;
-    const int64_t length = plain ? r.n : kGathered;
-    for (int64_t row = 0; row < r.rows; ++row, a += r.a.row, b += r.b.row, y += r.y.row) {
-      for (int64_t i = 0; i < r.n; i += length) {
-        const int64_t n = min64(length, r.n - i);
-        const float* const p = gathered(a, r.a.step, i, n, tile_a);
-        const float* const q = gathered(b, r.b.step, i, n, tile_b);
-        map_pairs(p, q, r.y.step == 1 ? y + i : tile_y, n, f);
-        if (r.y.step == 1) continue;
-        for (int64_t j = 0; j < n; ++j) y[(i + j) * r.y.step] = tile_y[j];
-      }
+  constexpr int64_t kShort = 64;
+  const bool in_tiles = r.n <= kShort && r.rows >= 4 && follows(r.y, r.n) &&
+                        (follows(r.a, r.n) || r.a.row == 0) && (follows(r.b, r.n) || r.b.row == 0);
+  with_binary(r, [&](auto f) {
+    if (in_tiles) {
+      short_rows_of(r, f);
+    } else {
+      long_rows_of(r, f);
     }
   });
 }

@@ -7,21 +7,77 @@
 namespace neocog::NEOCOG_ISA {
 namespace {
 
-// Totals that grow side by side, for the compiler to keep in registers.
-constexpr int64_t kTotals = 32;
 // Elements that are gathered or transformed at a time.
 constexpr int64_t kReduceTile = 512;
+// Terms a register adds up before they go to float64.
+constexpr int64_t kSumTerms = 16;
 
-struct TotalSum {
+template <bool kMagnitudes>
+NEOCOG_INLINE Vec<float> summand(const float* x, int64_t lanes) {
+  const Vec<float> v = lanes == Vec<float>::lanes ? Vec<float>::load(x) : Vec<float>::load_n(x, lanes);
+  return kMagnitudes ? abs(v) : v;
+}
+
+template <bool kMagnitudes>
+NEOCOG_INLINE void sum_run(const float* x, int64_t n, double* total) {
+  using V = Vec<float>;
+  constexpr int64_t kLanes = V::lanes;
+  for (int64_t begin = 0; begin < n; begin += 4 * kSumTerms * kLanes) {
+    const int64_t end = min64(n, begin + 4 * kSumTerms * kLanes);
+    V sum[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
+    int64_t i = begin;
+    for (; i + 4 * kLanes <= end; i += 4 * kLanes) {
+#pragma GCC unroll 4
+      for (int k = 0; k < 4; ++k) sum[k] = sum[k] + summand<kMagnitudes>(x + i + k * kLanes, kLanes);
+    }
+    for (; i < end; i += kLanes) sum[0] = sum[0] + summand<kMagnitudes>(x + i, min64(kLanes, end - i));
+    *total += static_cast<double>(((sum[0] + sum[1]) + (sum[2] + sum[3])).sum());
+  }
+}
+
+// kVectors vectors of columns, of whose last one `lanes` exist.
+template <bool kMagnitudes, int kVectors>
+NEOCOG_INLINE void sum_some_columns(const float* x, int64_t rows, int64_t stride, int64_t lanes,
+                                    double* totals) {
+  using V = Vec<float>;
+  constexpr int64_t kLanes = V::lanes;
+  for (int64_t begin = 0; begin < rows; begin += 2 * kSumTerms) {
+    V sum[kVectors];
+    for (V& s : sum) s = V::zero();
+    for (int64_t r = begin; r < min64(rows, begin + 2 * kSumTerms); ++r) {
+#pragma GCC unroll 4
+      for (int k = 0; k < kVectors; ++k) {
+        const int64_t some = k + 1 < kVectors ? kLanes : lanes;
+        sum[k] = sum[k] + summand<kMagnitudes>(x + r * stride + k * kLanes, some);
+      }
+    }
+    float part[kVectors * kLanes];
+    for (int k = 0; k < kVectors; ++k) sum[k].store(part + k * kLanes);
+    const int64_t count = (kVectors - 1) * kLanes + lanes;
+    for (int64_t i = 0; i < count; ++i) totals[i] += static_cast<double>(part[i]);
+  }
+}
+
+template <bool kMagnitudes>
+NEOCOG_INLINE void sum_columns_into(const float* x, int64_t rows, int64_t stride, int64_t columns,
+                                    double* totals) {
+  constexpr int64_t kLanes = Vec<float>::lanes;
+  int64_t c = 0;
+  for (; c + 4 * kLanes <= columns; c += 4 * kLanes) {
+    sum_some_columns<kMagnitudes, 4>(x + c, rows, stride, kLanes, totals + c);
+  }
+  for (; c < columns; c += kLanes) {
+    sum_some_columns<kMagnitudes, 1>(x + c, rows, stride, min64(kLanes, columns - c), totals + c);
+  }
+}
+
+// Squares and products leave the range of float32 where their roots, or the whole, do not: float64 from the
+// start.
+constexpr int64_t kTotals = 32;  // grow side by side, for the compiler to keep in registers
+struct TotalSquares {
   static constexpr double kStart = 0;
-  NEOCOG_INLINE double take(double t, double v) const { return t + v; }
-  NEOCOG_INLINE double join(double a, double b) const { return a + b; }
-};
-struct TotalSquares : TotalSum {
   NEOCOG_INLINE double take(double t, double v) const { return t + v * v; }
-};
-struct TotalMagnitudes : TotalSum {
-  NEOCOG_INLINE double take(double t, double v) const { return t + __builtin_fabs(v); }
+  NEOCOG_INLINE double join(double a, double b) const { return a + b; }
 };
 struct TotalProduct {
   static constexpr double kStart = 1;
@@ -47,21 +103,9 @@ NEOCOG_INLINE void total_run(const float* x, int64_t n, F f, double* total) {
 template <class F>
 NEOCOG_INLINE void total_columns(const float* x, int64_t rows, int64_t stride, int64_t columns, F f,
                                  double* totals) {
-  int64_t c = 0;
-  for (; c + kTotals <= columns; c += kTotals) {
-    double part[kTotals];
-    for (int64_t j = 0; j < kTotals; ++j) part[j] = F::kStart;
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* const row = x + r * stride + c;
-      for (int64_t j = 0; j < kTotals; ++j) part[j] = f.take(part[j], static_cast<double>(row[j]));
-    }
-    for (int64_t j = 0; j < kTotals; ++j) totals[c + j] = f.join(totals[c + j], part[j]);
-  }
-  if (c == columns) return;
   for (int64_t r = 0; r < rows; ++r) {
-    for (int64_t i = c; i < columns; ++i) {
+    for (int64_t i = 0; i < columns; ++i)
       totals[i] = f.take(totals[i], static_cast<double>(x[r * stride + i]));
-    }
   }
 }
 
@@ -95,22 +139,36 @@ NEOCOG_INLINE void extreme_run(const float* x, int64_t n, double* total) {
   for (; i < n; ++i) *total = extreme<kLargest>(static_cast<double>(x[i]), *total);
 }
 
+template <bool kLargest, int kVectors>
+NEOCOG_INLINE void extreme_some_columns(const float* x, int64_t rows, int64_t stride, int64_t lanes,
+                                        double* totals) {
+  using V = Vec<float>;
+  constexpr int64_t kLanes = V::lanes;
+  V most[kVectors];
+  for (V& m : most) m = no_extreme<kLargest>();
+  for (int64_t r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
+    for (int k = 0; k < kVectors; ++k) {
+      const int64_t some = k + 1 < kVectors ? kLanes : lanes;
+      most[k] = extreme<kLargest>(summand<false>(x + r * stride + k * kLanes, some), most[k]);
+    }
+  }
+  float part[kVectors * kLanes];
+  for (int k = 0; k < kVectors; ++k) most[k].store(part + k * kLanes);
+  const int64_t count = (kVectors - 1) * kLanes + lanes;
+  for (int64_t i = 0; i < count; ++i) totals[i] = extreme<kLargest>(static_cast<double>(part[i]), totals[i]);
+}
+
 template <bool kLargest>
 NEOCOG_INLINE void extreme_columns(const float* x, int64_t rows, int64_t stride, int64_t columns,
                                    double* totals) {
-  using V = Vec<float>;
-  for (int64_t c = 0; c < columns; c += V::lanes) {
-    const int64_t lanes = min64(V::lanes, columns - c);
-    V most = no_extreme<kLargest>();
-    for (int64_t r = 0; r < rows; ++r) {
-      const float* const row = x + r * stride + c;
-      most = extreme<kLargest>(lanes == V::lanes ? V::load(row) : V::load_n(row, lanes), most);
-    }
-    float part[V::lanes];
-    most.store(part);
-    for (int64_t i = 0; i < lanes; ++i) {
-      totals[c + i] = extreme<kLargest>(static_cast<double>(part[i]), totals[c + i]);
-    }
+  constexpr int64_t kLanes = Vec<float>::lanes;
+  int64_t c = 0;
+  for (; c + 4 * kLanes <= columns; c += 4 * kLanes) {
+    extreme_some_columns<kLargest, 4>(x + c, rows, stride, kLanes, totals + c);
+  }
+  for (; c < columns; c += kLanes) {
+    extreme_some_columns<kLargest, 1>(x + c, rows, stride, min64(kLanes, columns - c), totals + c);
   }
 }
 
@@ -127,9 +185,9 @@ NEOCOG_INLINE void exponentials(const float* x, const float* shift, int64_t shif
 
 void contiguous_run(Fold f, const float* shift, const float* x, int64_t n, double* total) {
   switch (f) {
-    case Fold::kSum: return total_run(x, n, TotalSum{}, total);
+    case Fold::kSum: return sum_run<false>(x, n, total);
     case Fold::kSumSquares: return total_run(x, n, TotalSquares{}, total);
-    case Fold::kSumMagnitudes: return total_run(x, n, TotalMagnitudes{}, total);
+    case Fold::kSumMagnitudes: return sum_run<true>(x, n, total);
     case Fold::kProduct: return total_run(x, n, TotalProduct{}, total);
     case Fold::kMax: return extreme_run<true>(x, n, total);
     case Fold::kMin: return extreme_run<false>(x, n, total);
@@ -138,7 +196,7 @@ void contiguous_run(Fold f, const float* shift, const float* x, int64_t n, doubl
         float tile[kReduceTile];
         const int64_t count = min64(kReduceTile, n - i);
         exponentials(x + i, shift, 0, count, tile);
-        total_run(tile, count, TotalSum{}, total);
+        sum_run<false>(tile, count, total);
       }
   }
 }
@@ -162,9 +220,9 @@ void reduce_columns(Fold f, const float* shift, const float* x, int64_t rows, in
     return;
   }
   switch (f) {
-    case Fold::kSum: return total_columns(x, rows, stride, columns, TotalSum{}, totals);
+    case Fold::kSum: return sum_columns_into<false>(x, rows, stride, columns, totals);
     case Fold::kSumSquares: return total_columns(x, rows, stride, columns, TotalSquares{}, totals);
-    case Fold::kSumMagnitudes: return total_columns(x, rows, stride, columns, TotalMagnitudes{}, totals);
+    case Fold::kSumMagnitudes: return sum_columns_into<true>(x, rows, stride, columns, totals);
     case Fold::kProduct: return total_columns(x, rows, stride, columns, TotalProduct{}, totals);
     case Fold::kMax: return extreme_columns<true>(x, rows, stride, columns, totals);
     case Fold::kMin: return extreme_columns<false>(x, rows, stride, columns, totals);
@@ -174,7 +232,7 @@ void reduce_columns(Fold f, const float* shift, const float* x, int64_t rows, in
           float tile[kReduceTile];
           const int64_t count = min64(kReduceTile, columns - i);
           exponentials(x + r * stride + i, shift + i, 1, count, tile);
-          total_columns(tile, 1, 0, count, TotalSum{}, totals + i);
+          for (int64_t j = 0; j < count; ++j) totals[i + j] += static_cast<double>(tile[j]);
         }
       }
   }

@@ -76,6 +76,24 @@ void fold_terms(Fold f, const ReduceLoop& loop, const Cut& cut, const float* x, 
                   to = loop.kept_at(kept).y + first * columns.y;
     for (int64_t i = 0; i < count; ++i) put(kept * columns.size + first + i, totals[i], to + i * columns.y);
   };
+  if (columns.size == 1 && cut.pieces == 1 && loop.reduced() * cut.stretches == 1) {
+    // One run for each result: rows, of which many may be short.
+    const ReduceAxis rows = loop.rows();
+    parallel_for(ceil_div(cut.items, cut.per_item), [&](int64_t item, int) {
+      const int64_t end = min64(cut.items, (item + 1) * cut.per_item);
+      for (int64_t i = item * cut.per_item; i < end;) {
+        const ReduceLoop::Offset at = loop.kept_at(i);
+        const int64_t first = i, count = min64(end - i, rows.size - i % rows.size);
+        for (; i < first + count; ++i) {
+          double total = start_of(f);
+          const float* const from = x + at.x + (i - first) * rows.x;
+          kernels.run(f, shift == nullptr ? nullptr : shift + i, from, run.size, run.x, &total);
+          put(i, total, at.y + (i - first) * rows.y);
+        }
+      }
+    });
+    return;
+  }
   parallel_for(ceil_div(cut.items, cut.per_item), [&](int64_t item, int) {
     for (int64_t i = item * cut.per_item; i < min64(cut.items, (item + 1) * cut.per_item); ++i) {
       const int64_t block = i / cut.pieces, first = block % cut.blocks * cut.width;

@@ -1,6 +1,7 @@
 // Reductions over any axes of an array with any strides, float32: y = f(x over the reduced axes).
-// Sums and products are formed in float64, cut by geometry: same bits for any number of threads. Maxima are
-// exact, and NaN wins. Over no elements a sum is 0, a product 1, a mean NaN and a maximum minus infinity.
+// Sums take up to 32 terms in a register, then go to float64; squares and products are float64 from the
+// start. All are cut by geometry: same bits for any number of threads. Maxima are exact, and NaN wins. Over
+// no elements a sum is 0, a product 1, a mean NaN and a maximum minus infinity.
 #pragma once
 
 #include <cstdint>

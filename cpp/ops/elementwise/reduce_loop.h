@@ -23,6 +23,9 @@ class ReduceLoop {
   // The innermost axes: results whose terms lie side by side (rows: one), and terms of one result.
   const ReduceAxis& columns() const { return columns_; }
   const ReduceAxis& run() const { return run_; }
+  // Where each result takes in one run, neighbours of those are this far apart; of one element if there are
+  // none.
+  ReduceAxis rows() const { return kept_.empty() ? ReduceAxis{1, 0, 0, false} : kept_.back(); }
   // Positions of the other axes.
   int64_t kept() const { return kept_count_; }
   int64_t reduced() const { return reduced_count_; }

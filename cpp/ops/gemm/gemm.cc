@@ -61,9 +61,12 @@ void product(int64_t rows, int64_t depth, int64_t columns, const T* a, const Wei
           kernels.pack_panel(source, first, split.width(panel), to + depth * first);
         });
       });
+  // What is larger is read once: the panels, or the rows.
+  const bool by_panels = packed_size > rows * depth;
   parallel_for(chunks * split.panels, [&](int64_t item, int) {
-    const int64_t panel = item % split.panels, r0 = rows * (item / split.panels) / chunks;
-    const int64_t r1 = rows * (item / split.panels + 1) / chunks;
+    const int64_t panel = by_panels ? item / chunks : item % split.panels;
+    const int64_t chunk = by_panels ? item % chunks : item / split.panels;
+    const int64_t r0 = rows * chunk / chunks, r1 = rows * (chunk + 1) / chunks;
     const int64_t first = split.begin(panel) * kernels.lanes, width = split.width(panel) * kernels.lanes;
     const int64_t count = std::min(width, columns - first);
     kernels.taps_panel({a, row + r0, &no_tap, r1 - r0, 1, depth, packed + depth * first, split.width(panel),

@@ -14,7 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from neocog._core import LayerWeights
 from neocog.engine.graph import Array, Graph, GraphError, Node
+from neocog.engine.weights import WeightStore
 
 Shape = tuple[int, ...]
 
@@ -97,11 +99,11 @@ class Builder:
 
     Args:
         graph: Optimised and valid.
-        weights: `_core.LayerWeights` by the name of the constant and its reading; shared by all plans of a model.
+        weights: What kernels keep of the constants.
     """
 
     graph: Graph
-    weights: dict[Any, Any]
+    weights: WeightStore
     views: dict[str, View] = field(default_factory=dict)
     numbers: dict[str, Array] = field(default_factory=dict)  # values that are known while planning
     steps: list[PlannedStep] = field(default_factory=list)
@@ -159,6 +161,10 @@ class Builder:
             raise self.error(f"an array of dtype {array.dtype} cannot be data; the engine computes in float32.")
         data = np.ascontiguousarray(array, dtype=np.float32)
         return View(Buffer("constant", data.size, data), 0, tuple(data.shape), dense_strides(data.shape))
+
+    def layer_weights(self, name: str) -> LayerWeights | View:
+        """What kernels keep of a constant; a view, row-major, where other steps compute the weight."""
+        return self.weights.of(self.known(name)) if self.is_known(name) else self.ordered(name)
 
     def ordered(self, name: str, order: Sequence[int] | None = None) -> View:
         """The value dense in this order of its axes (outermost first, row-major by default); a copy if it is not."""

@@ -14,8 +14,9 @@ import numpy as np
 from neocog._checks import integer
 from neocog.engine.explain import Explanation, Profile, explain, profile
 from neocog.engine.graph import Array, Graph, Input
-from neocog.engine.passes import optimise
+from neocog.engine.passes import gains_from_sizes, optimise, specialise
 from neocog.engine.plan import Plan, make_plan
+from neocog.engine.weights import WeightStore
 
 # Plans for so many different sizes are kept; a plan is its list of steps, not memory for data.
 _MOST_PLANS = 64
@@ -34,7 +35,8 @@ class CompiledModel:
     def __init__(self, graph: Graph, *, num_threads: int | None = None) -> None:
         self.num_threads = 0 if num_threads is None else integer("num_threads", num_threads, minimum=1)
         self.graph = optimise(graph)
-        self._weights: dict[Any, Any] = {}
+        self._gains_from_sizes = gains_from_sizes(self.graph)
+        self._weights = WeightStore(self.graph.constants.values())
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._planning = threading.Lock()
 
@@ -116,7 +118,8 @@ class CompiledModel:
             if plan is None:
                 places = [place for place, item in zip(key, self.graph.inputs, strict=True) if item.dtype == "float32"]
                 self._check_shapes([shape for shape, _ in places])
-                plan = make_plan(self.graph, places, numbers, self._weights)
+                graph = specialise(self.graph, [shape for shape, _ in places]) if self._gains_from_sizes else self.graph
+                plan = make_plan(graph, places, numbers, self._weights)
                 while len(self._plans) >= _MOST_PLANS:
                     self._plans.popitem(last=False)
                 self._plans[key] = plan

@@ -8,12 +8,12 @@ from __future__ import annotations
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from neocog import _core
 from neocog.engine.builder import Buffer, Builder, PlannedStep, Shape, View, dense_strides, last_order
 from neocog.engine.graph import Array, Graph, GraphError
 from neocog.engine.lowering import LOWERINGS
+from neocog.engine.weights import WeightStore
 
 # Values of the arena begin at cache lines.
 _LINE = 16
@@ -43,7 +43,7 @@ def make_plan(
     graph: Graph,
     places: Sequence[tuple[Shape, bool]],
     numbers: dict[str, Array],
-    weights: dict[Any, Any],
+    weights: WeightStore,
 ) -> Plan:
     """Plan a graph.
 
@@ -51,7 +51,7 @@ def make_plan(
         graph: Valid and optimised.
         places: For every floating-point input its shape and whether it lies channels-last.
         numbers: The values of the other inputs.
-        weights: What kernels keep of the constants; filled and shared by all plans of the model.
+        weights: What kernels keep of the constants; shared by all plans of the model.
     Raises:
         GraphError: Sizes that do not fit together, naming the node.
     """

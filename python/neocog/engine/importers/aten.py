@@ -5,8 +5,7 @@ The converters of the operators lie beside this file, by subject; `aten_importer
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from neocog.engine.importers import (
     UnsupportedError,
     aten_images,
     aten_layers,
+    aten_neocog,
     aten_norms,
     aten_numbers,
     aten_pointwise,
@@ -25,15 +25,14 @@ from neocog.engine.importers import (
     aten_shapes,
     aten_views,
 )
-from neocog.engine.importers.aten_export import decomposed, export, spelled_decisions
+from neocog.engine.importers.aten_export import decisions, decomposed, export, spelled
 from neocog.engine.importers.aten_importer import Importer, describe
-
-_logger = logging.getLogger("neocog")
 
 # Each of these fills the table of converters.
 SUBJECTS = (
     aten_images,
     aten_layers,
+    aten_neocog,
     aten_norms,
     aten_numbers,
     aten_pointwise,
@@ -60,7 +59,7 @@ def from_module(module: nn.Module, example_inputs: tuple[Any, ...], *, dynamic: 
     if training:
         which = f"its layer {training[0]!r}" if training[0] else "the module"
         raise GraphError(f"`module` must be in evaluation mode, but {which} is in training mode: call model.eval().")
-    return _imported(export(module, example_inputs, dynamic=dynamic))
+    return from_exported(export(module, example_inputs, dynamic=dynamic))
 
 
 def from_exported(program: torch.export.ExportedProgram) -> Graph:
@@ -69,21 +68,13 @@ def from_exported(program: torch.export.ExportedProgram) -> Graph:
     Inputs and results are those of the program, flattened. Constants have the qualified names of the parameters, nodes
     those of their modules.
 
-    What the program assumes about sizes that it leaves open, because the model's code asked for it, is said to the
-    logger "neocog": the graph does not check it.
+    What the program takes for granted about sizes that it leaves open, because the code of the model asked for it, the
+    graph checks: other sizes are an error.
 
     Raises:
         UnsupportedError: Lists the operators that the engine does not have.
     """
-    assumed = spelled_decisions(program)
-    if assumed:
-        _logger.warning(
-            "this exported program holds only where %s; its graph does not check that", " and ".join(assumed)
-        )
-    return _imported(program)
-
-
-def _imported(program: torch.export.ExportedProgram) -> Graph:
+    asked = decisions(program)
     program = decomposed(program)
     signature = program.graph_signature
     constants: dict[str, tuple[str, Any]] = {}
@@ -100,7 +91,7 @@ def _imported(program: torch.export.ExportedProgram) -> Graph:
     for out in signature.output_specs:
         if out.kind is not OutputKind.USER_OUTPUT:
             refused.append((out.target or "", f"the program writes to it ({out.kind.name})"))
-    return _checked(program.graph_module, constants, refused)
+    return _checked(program.graph_module, constants, refused, asked, " and ".join(spelled(asked, program)))
 
 
 def from_fx(module: fx.GraphModule, constants: Mapping[str, torch.Tensor] | None = None) -> Graph:
@@ -117,9 +108,15 @@ def from_fx(module: fx.GraphModule, constants: Mapping[str, torch.Tensor] | None
     return _checked(module, {name: (name, tensor) for name, tensor in (constants or {}).items()}, [])
 
 
-def _checked(module: fx.GraphModule, constants: dict[str, tuple[str, Any]], refused: list[tuple[str, str]]) -> Graph:
+def _checked(
+    module: fx.GraphModule,
+    constants: dict[str, tuple[str, Any]],
+    refused: list[tuple[str, str]],
+    conditions: Sequence[Any] = (),
+    conditions_spelled: str = "",
+) -> Graph:
     importer = Importer(constants)
-    importer.run(module)
+    importer.run(module, conditions, conditions_spelled)
     refused += [describe(node, reason) for node, reason in importer.unsupported.items()]
     if refused:
         raise UnsupportedError(refused)

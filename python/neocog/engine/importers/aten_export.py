@@ -14,12 +14,14 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
+from torch.utils._sympy.printers import PythonPrinter
 
 import neocog
 from neocog.engine.importers.aten_registry import CONVERTERS, plain_sizes, same_size
 from neocog.engine.importers.aten_whole import whole_operators
 
 _logger = logging.getLogger("neocog")
+_MOST_SPELLED = 4  # a message should be read
 _OPEN, _FIXED = torch.export.Dim.AUTO, torch.export.Dim.STATIC
 _TORCH = os.path.dirname(torch.__file__) + os.sep
 _LAYERS = os.path.join(_TORCH, "nn") + os.sep
@@ -29,8 +31,8 @@ _OPERATORS = os.path.dirname(neocog.__file__) + os.sep + "torch" + os.sep
 def export(module: nn.Module, example_inputs: tuple[Any, ...], *, dynamic: bool) -> torch.export.ExportedProgram:
     """Export a module with as many open sizes as it allows.
 
-    Sizes that the code of the model asks about (`if x.shape[2] > 32`) are those of the example: the program has the
-    branch of the example alone.
+    Where its code asks about sizes (`if x.shape[2] > 32`), the program has the branch of the example alone: see
+    `decisions`.
     """
     if not dynamic:
         return _export(module, example_inputs, None)
@@ -53,12 +55,7 @@ def _with_open_sizes(
     program = _export(module, examples, _open_sizes(examples))
     if examples is not given and not _has_results_like(program, module, given):
         raise ValueError("a batch of 1 has results of another shape.")
-    asked = decisions(program)
-    if not asked:
-        return program
-    _logger.info("the model asks about sizes, which are therefore fixed: %s", "; ".join(spelled_decisions(program)))
-    symbols = {symbol for decision in asked for symbol in decision.free_symbols}
-    return _export(module, examples, _open_sizes(examples, _inputs(program), symbols))
+    return program
 
 
 def decomposed(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
@@ -106,21 +103,14 @@ def _doubled(tree: Any) -> Any:
     return tree
 
 
-def _open_sizes(tree: Any, placeholders: Iterator[Any] | None = None, fixed: Any = ()) -> Any:
-    """Which sizes are open, in torch.export's form: batch and spatial axes, but for those of the `fixed` symbols."""
+def _open_sizes(tree: Any) -> Any:
+    """Which sizes are open, in torch.export's form: batch and spatial axes."""
     if isinstance(tree, torch.Tensor):
-        symbolic = tuple(next(placeholders).meta["val"].shape) if placeholders is not None else None
-        sizes = {}
-        for axis in range(tree.dim()):
-            is_open = tree.dim() > 1 and axis != 1
-            if symbolic is not None and isinstance(symbolic[axis], torch.SymInt):
-                is_open = is_open and not symbolic[axis].node.expr.free_symbols & fixed
-            sizes[axis] = _OPEN if is_open else _FIXED
-        return sizes
+        return {axis: _OPEN if tree.dim() > 1 and axis != 1 else _FIXED for axis in range(tree.dim())}
     if isinstance(tree, (tuple, list)):
-        return type(tree)(_open_sizes(branch, placeholders, fixed) for branch in tree)
+        return type(tree)(map(_open_sizes, tree))
     if isinstance(tree, dict):
-        return {key: _open_sizes(branch, placeholders, fixed) for key, branch in tree.items()}
+        return {key: _open_sizes(branch) for key, branch in tree.items()}
     return None
 
 
@@ -176,15 +166,15 @@ def decisions(program: torch.export.ExportedProgram) -> list[Any]:
     return []
 
 
-def spelled_decisions(program: torch.export.ExportedProgram) -> list[str]:
-    """The same as text, in terms of the inputs: "x.shape[2] < 40"."""
-    spelled = [str(decision) for decision in decisions(program)]
+def spelled(conditions: Sequence[Any], program: torch.export.ExportedProgram) -> list[str]:
+    """Conditions on sizes in terms of the program's inputs: "x.shape[2] < 40"."""
+    texts = [PythonPrinter().doprint(condition) for condition in conditions]
     for node in _inputs(program):
         for axis, size in enumerate(node.meta["val"].shape):
             if isinstance(size, torch.SymInt) and size.node.expr.is_Symbol:
                 name = re.compile(rf"\b{size.node.expr}\b")
-                spelled = [name.sub(f"{node.name}.shape[{axis}]", text) for text in spelled]
-    return spelled
+                texts = [name.sub(f"{node.name}.shape[{axis}]", text) for text in texts]
+    return texts if len(texts) <= _MOST_SPELLED else [*texts[:_MOST_SPELLED], f"{len(texts) - _MOST_SPELLED} more"]
 
 
 def _is_decision(guard: Any, harmless: set[Any]) -> bool:

@@ -13,7 +13,7 @@ from torch import fx
 
 from neocog.engine.graph import Array, Graph, Input, Node
 from neocog.engine.graph import Size as GraphSize
-from neocog.engine.importers.aten_registry import CONVERTERS, Result, Size, Unsupported, Value, plain_sizes
+from neocog.engine.importers.aten_registry import CONVERTERS, Result, Size, Unsupported, Value, plain_sizes, static
 from neocog.engine.importers.aten_sizes import Sizes
 
 _DTYPES = {torch.float32: "float32", torch.int64: "int64", torch.int32: "int32", torch.bool: "bool"}
@@ -91,6 +91,13 @@ class Importer:
         """The name of a vector of integers."""
         return self.constant(np.array(values, np.int64), "integers")
 
+    def with_default(self, parameter: Value | None, default: float, like: Value) -> Value | str:
+        """A parameter, or as many defaults as another one has values."""
+        if parameter is not None:
+            return parameter
+        count = static(like.shape[0], "the number of channels")
+        return self.constant(np.full(count, default, np.float32), "default")
+
     def scalar(self, value: float) -> str:
         """The name of a number for data; a number of the plan (torch.SymInt) can be one too."""
         if isinstance(value, (int, float)):
@@ -121,14 +128,21 @@ class Importer:
 
     # Walking the program
 
-    def run(self, module: fx.GraphModule) -> None:
-        """Import all nodes; afterwards `unsupported` says which ones are missing."""
+    def run(self, module: fx.GraphModule, conditions: Sequence[Any] = (), spelled: str = "") -> None:
+        """Import all nodes; afterwards `unsupported` says which ones are missing.
+
+        Args:
+            conditions: What the program takes for granted about sizes, as torch's expressions.
+            spelled: The same for people.
+        """
         placeholders = [node for node in module.graph.nodes if node.op == "placeholder"]
         self._taken.update(node.name for node in module.graph.nodes)
         for node in placeholders:
             self._placeholder(node)
         self.sizes.solve()
         self._inputs(placeholders)
+        if conditions:
+            self._require(placeholders, conditions, spelled)
         for node in module.graph.nodes:
             if node.op == "get_attr":
                 self._attribute(module, node)
@@ -168,6 +182,22 @@ class Importer:
                 self._known.add(node.name)
                 vector = self.number("unsqueeze", node.name, like=f"{node.name}.size", axes=[0])
                 self.sizes.learn_number(like.node.expr, vector)
+
+    def _require(self, placeholders: Sequence[fx.Node], conditions: Sequence[Any], spelled: str) -> None:
+        """Make sizes for which the program does not hold an error: a reshape that only others fit."""
+        for node in placeholders:
+            value = self._values.get(node)
+            if not isinstance(value, Value) or all(isinstance(size, int) for size in value.shape):
+                continue
+            axis = next(axis for axis, size in enumerate(value.shape) if not isinstance(size, int))
+            factor = self.sizes.factor_if(conditions)
+            size = self.number("mul", self.sizes.number(value.shape[axis]), factor, like="size")
+            before, after = ([self.integers([0] * count)] if count else [] for count in (axis, value.rank - axis - 1))
+            shape = self.number("concat", *before, size, *after, like="sizes", axis=0)
+            name = self._fresh(f"{value.name}.checked")
+            self.graph.nodes.append(Node("reshape", (value.name, shape), (name,), {}, f"needs {spelled}"))
+            self._values[node] = Value(name, value.like)
+            return
 
     def _attribute(self, module: fx.GraphModule, node: fx.Node) -> None:
         data = module

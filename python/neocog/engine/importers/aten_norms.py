@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 
 from neocog.engine.importers.aten_importer import Importer
-from neocog.engine.importers.aten_registry import Result, Unsupported, Value, converts, is_one, static
+from neocog.engine.importers.aten_registry import Result, Unsupported, Value, converts, is_one
 
 Parameter = Value | None
 
@@ -30,10 +29,8 @@ def batch_norm(
         if running_mean is not None:
             raise Unsupported("batch norm in training mode; call model.eval()")
         return _normalised_by_batch(importer, x, weight, bias, eps)
-    channels = static(x.shape[1], "the number of channels")
-    scale = weight or importer.constant(np.ones(channels, np.float32), "ones")
-    shift = bias or importer.constant(np.zeros(channels, np.float32), "zeros")
-    return importer.emit("batch_norm", x, scale, shift, running_mean, running_var, eps=eps)
+    parameters = (importer.with_default(weight, 1.0, running_mean), importer.with_default(bias, 0.0, running_mean))
+    return importer.emit("batch_norm", x, *parameters, running_mean, running_var, eps=eps)
 
 
 @converts("native_batch_norm", "_native_batch_norm_legit")

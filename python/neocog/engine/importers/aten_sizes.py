@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 # torch's functions of sizes by the name of their class, for those that are one operator of the graph.
 _FOLDED = {"Add": "add", "Mul": "mul", "Max": "maximum", "Min": "minimum"}
 _FOLDED |= {"PowByNatural": "pow", "Pow": "pow", "PythonMod": "mod", "Mod": "mod"}
+# Of numbers and of truth values: the operator, and whether its result is negated.
+_COMPARED = {"Equality": ("equal", False), "Unequality": ("equal", True), "And": ("logical_and", False)}
+_COMPARED |= {"StrictLessThan": ("less", False), "GreaterThan": ("less", True), "Or": ("logical_or", False)}
+_COMPARED |= {"StrictGreaterThan": ("greater", False), "LessThan": ("greater", True)}
 _ROUNDED = {"CeilToInt": "ceil", "FloorToInt": "floor", "RoundToInt": "round", "TruncToInt": None}
 
 
@@ -63,6 +67,11 @@ class Sizes:
         if isinstance(size, int):
             return self._integer(size)
         return self._expression(size.node.expr)
+
+    def factor_if(self, conditions: Sequence[Any]) -> str:
+        """A number that is 1 where all of torch's conditions on sizes hold, and 2 elsewhere."""
+        held = reduce(lambda a, b: self._apply("logical_and", a, b), map(self._expression, conditions))
+        return self._apply("sub", self._integer(2), self._apply("cast", held, dtype="int64"))
 
     def vector(self, sizes: Sequence[Size]) -> str:
         """The name of a vector of sizes: a constant if it can be, else neighbours are read and joined together."""
@@ -122,6 +131,12 @@ class Sizes:
             return self._importer.constant(np.array([float(expression)]), "number")
         if expression.is_Symbol:
             raise Unsupported(f"the size {expression} depends on data")
+        if kind in _COMPARED:
+            op, negated = _COMPARED[kind]
+            compared = reduce(lambda one, other: self._apply(op, one, other), map(self._expression, arguments))
+            return self._apply("logical_not", compared) if negated else compared
+        if kind == "Not":
+            return self._apply("logical_not", self._expression(arguments[0]))
         if kind in ("FloorDiv", "CleanDiv"):
             return self._floor_divided(expression)
         if kind in ("IntTrueDiv", "FloatTrueDiv"):

@@ -6,9 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from neocog import _core
 from neocog._activations import ACTIVATIONS, activation_code
 from neocog.engine.builder import Builder, View, last_order
 from neocog.engine.graph import Node
@@ -38,7 +35,7 @@ def conv(node: Node, build: Builder) -> None:
         )
     y, epilogue = _result(node, build, (shape[0], weight_shape[0], *out), 2)
     operations = 2 * y.size * math.prod(weight_shape[1:])
-    _window_step(node, build, "conv", x, y, [_weights(build, _name(node, 1))], pads, window, epilogue, operations)
+    _window_step(node, build, "conv", x, y, [build.layer_weights(_name(node, 1))], pads, window, epilogue, operations)
 
 
 @lowers("conv_transpose")
@@ -69,7 +66,7 @@ def conv_transpose(node: Node, build: Builder) -> None:
         raise build.error(f"x has {shape[1]} channels, the weight {weight_shape}; it must be (C, O/groups, ...).")
     y, epilogue = _result(node, build, (shape[0], weight_shape[1] * node["groups"], *out), 2)
     operations = 2 * x.size * math.prod(weight_shape[1:])
-    weights = [_weights(build, _name(node, 1))]
+    weights = [build.layer_weights(_name(node, 1))]
     _window_step(node, build, "conv_transpose", x, y, weights, pads, window, epilogue, operations)
 
 
@@ -90,7 +87,7 @@ def separable_conv(node: Node, build: Builder) -> None:
     y, epilogue = _result(node, build, (shape[0], pointwise[0], *out), 3)
     pixels = shape[0] * math.prod(out)
     operations = 2 * pixels * depthwise[0] * (math.prod(kernel) + pointwise[0])
-    weights = [_weights(build, _name(node, 1)), _weights(build, _name(node, 2))]
+    weights = [build.layer_weights(_name(node, 1)), build.layer_weights(_name(node, 2))]
     _window_step(node, build, "separable_conv", x, y, weights, pads, window, epilogue, operations)
 
 
@@ -197,16 +194,6 @@ def _pool_window(
             raise build.error(f"the kernel {kernel} exceeds the padded image, {tuple(spatial)} with padding {pads}.")
         out.append(count)
     return pads, out
-
-
-def _weights(build: Builder, name: str) -> Any:
-    """What the kernels keep of a constant, shared by all plans; a view where the weight is computed."""
-    if not build.is_known(name):
-        return build.ordered(name)
-    if name not in build.weights:
-        array = np.ascontiguousarray(build.known(name), dtype=np.float32)
-        build.weights[name] = _core.LayerWeights(array)
-    return build.weights[name]
 
 
 def _alike(build: Builder, x: View, y: View) -> tuple[View, View]:

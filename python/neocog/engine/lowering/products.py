@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
-from neocog import _core
 from neocog.engine.builder import Builder, View, dense_strides
 from neocog.engine.graph import Node
 from neocog.engine.lowering import lowers
@@ -28,7 +26,7 @@ def _linear(node: Node, build: Builder) -> None:
     if bias is not None and bias.shape != weight_shape[:1]:
         raise build.error(f"the bias has the shape {bias.shape}; it must be {weight_shape[:1]}, as the weight has it.")
     y = build.result(node.outputs[0], (*shape[:-1], weight_shape[0]), range(len(shape)))
-    held = _weights(build, weight)
+    held = build.layer_weights(weight)
     build.step(
         "linear",
         x,
@@ -40,15 +38,6 @@ def _linear(node: Node, build: Builder) -> None:
         writes=(y,),
         operations=2 * math.prod(shape) * weight_shape[0],
     )
-
-
-def _weights(build: Builder, name: str) -> Any:
-    """What the kernels keep of a constant, shared by all plans; a view where the weight is computed."""
-    if not build.is_known(name):
-        return build.ordered(name)
-    if name not in build.weights:
-        build.weights[name] = _core.LayerWeights(np.ascontiguousarray(build.known(name), dtype=np.float32))
-    return build.weights[name]
 
 
 @lowers("matmul")
