@@ -1,5 +1,6 @@
 // Functions of one number beside the activations: y = f(x), float32.
-// Vector bodies err by a few ulp, the others are the C library's (README.md). NaN stays NaN, but for kThreshold.
+// Vector bodies err by a few ulp, the others are the C library's (README.md). NaN stays NaN, but for
+// kThreshold.
 #pragma once
 
 #include <cstdint>

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from neocog.engine.importers.aten_importer import Importer
-from neocog.engine.importers.aten_registry import Result, Unsupported, Value, converts, static, statics
+from neocog.engine.importers.aten_registry import Result, Unsupported, Value, converts, static, static_values
 
 Ints = Sequence[int]
 
@@ -20,7 +20,7 @@ def _spatial_axes(x: Value, axes: int | None = None) -> int:
 
 
 def _pairs(padding: Ints, axes: int) -> list[list[int]]:
-    return [[size, size] for size in statics(padding, "the padding", axes)]
+    return [[size, size] for size in static_values(padding, "the padding", axes)]
 
 
 def _batched(importer: Importer, x: Value, axes: int, make: Callable[[str], str]) -> str:
@@ -46,14 +46,14 @@ def convolution(
 ) -> Result:
     axes = _spatial_axes(x)
     window: dict[str, Any] = {
-        "stride": statics(stride, "the stride", axes),
+        "stride": static_values(stride, "the stride", axes),
         "padding": _pairs(padding, axes),
-        "dilation": statics(dilation, "the dilation", axes),
+        "dilation": static_values(dilation, "the dilation", axes),
         "groups": static(groups, "the number of groups"),
     }
     inputs = (x, weight) if bias is None else (x, weight, bias)
     if transposed:
-        extra = statics(output_padding, "the output padding", axes)
+        extra = static_values(output_padding, "the output padding", axes)
         return importer.emit("conv_transpose", *inputs, **window, output_padding=extra)
     return importer.emit("conv", *inputs, **window)
 
@@ -71,13 +71,13 @@ def _convolution_with_word(axes: int) -> Callable[..., Result]:
         dilation: Ints = (1,),
         groups: int = 1,
     ) -> Result:
-        steps = statics(dilation, "the dilation", axes)
+        steps = static_values(dilation, "the dilation", axes)
         surplus = [0] * axes
         if padding == "same":
-            kernel = statics(weight.shape[2:], "the kernel")
+            kernel = static_values(weight.shape[2:], "the kernel")
             surplus = [step * (size - 1) for step, size in zip(steps, kernel, strict=True)]
         window: dict[str, Any] = {
-            "stride": statics(stride, "the stride", axes),
+            "stride": static_values(stride, "the stride", axes),
             "padding": [[total // 2, total - total // 2] for total in surplus],
             "dilation": steps,
             "groups": groups,
@@ -180,12 +180,12 @@ def _max_pool(axes: int, with_indices: bool) -> Callable[..., Result]:
         dilation: Ints = (1,),
         ceil_mode: bool = False,
     ) -> Result:
-        kernel = statics(kernel_size, "the kernel", axes)
+        kernel = static_values(kernel_size, "the kernel", axes)
         window: dict[str, Any] = {
             "kernel": kernel,
-            "stride": statics(stride, "the stride", axes) or kernel,
+            "stride": static_values(stride, "the stride", axes) or kernel,
             "padding": _pairs(padding, axes),
-            "dilation": statics(dilation, "the dilation", axes),
+            "dilation": static_values(dilation, "the dilation", axes),
             "ceil_mode": ceil_mode,
         }
         if with_indices and x.rank == axes + 2:
@@ -212,10 +212,10 @@ def _avg_pool(axes: int) -> Callable[..., Result]:
         count_include_pad: bool = True,
         divisor_override: int | None = None,
     ) -> Result:
-        kernel = statics(kernel_size, "the kernel", axes)
+        kernel = static_values(kernel_size, "the kernel", axes)
         window: dict[str, Any] = {
             "kernel": kernel,
-            "stride": statics(stride, "the stride", axes) or kernel,
+            "stride": static_values(stride, "the stride", axes) or kernel,
             "padding": _pairs(padding, axes),
             "ceil_mode": ceil_mode,
             "count_include_pad": count_include_pad,
@@ -243,9 +243,9 @@ def avg_pool3d(
     divisor_override: int | None = None,
 ) -> Result:
     """Along one axis, as F.local_response_norm has it; no other."""
-    kernel = statics(kernel_size, "the kernel", 3)
-    steps = statics(stride, "the stride", 3) or kernel
-    pads = statics(padding, "the padding", 3)
+    kernel = static_values(kernel_size, "the kernel", 3)
+    steps = static_values(stride, "the stride", 3) or kernel
+    pads = static_values(padding, "the padding", 3)
     if x.rank != 5 or [*kernel[1:], *steps[1:], *pads[1:]] != [1, 1, 1, 1, 0, 0]:
         raise Unsupported("3 spatial axes; the engine has one and two")
     flat = importer.emit("flatten", x, start=3, end=4)
@@ -264,7 +264,7 @@ def avg_pool3d(
 
 def _adaptive(op: str, axes: int, with_indices: bool) -> Callable[..., Result]:
     def convert(importer: Importer, x: Value, output_size: Ints) -> Result:
-        size = statics(output_size, "the output size", axes)
+        size = static_values(output_size, "the output size", axes)
         y = _batched(importer, x, axes, lambda images: importer.emit(op, images, output_size=size))
         return [y, None] if with_indices else y
 

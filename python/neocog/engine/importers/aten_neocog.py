@@ -7,14 +7,14 @@ from typing import Any
 
 from neocog.engine.importers.aten_importer import Importer
 from neocog.engine.importers.aten_norms import Parameter, batch_norm
-from neocog.engine.importers.aten_registry import Result, Unsupported, Value, converts, statics
+from neocog.engine.importers.aten_registry import Result, Unsupported, Value, converts, static_values
 
 Ints = Sequence[int]
 
 
 def _pairs(padding: Ints, axes: int) -> list[list[int]]:
     """One for all axes, one for each, or begin and end of each."""
-    sizes = statics(padding, "the padding", axes)
+    sizes = static_values(padding, "the padding", axes)
     if len(sizes) == axes:
         return [[size, size] for size in sizes]
     return [sizes[2 * axis : 2 * axis + 2] for axis in range(axes)]
@@ -22,8 +22,8 @@ def _pairs(padding: Ints, axes: int) -> list[list[int]]:
 
 def _window(x: Value, stride: Ints, padding: Ints, dilation: Ints | None) -> dict[str, Any]:
     axes = x.rank - 2
-    window: dict[str, Any] = {"stride": statics(stride, "the stride", axes), "padding": _pairs(padding, axes)}
-    return window if dilation is None else {**window, "dilation": statics(dilation, "the dilation", axes)}
+    window: dict[str, Any] = {"stride": static_values(stride, "the stride", axes), "padding": _pairs(padding, axes)}
+    return window if dilation is None else {**window, "dilation": static_values(dilation, "the dilation", axes)}
 
 
 def _given(*inputs: Value | None) -> list[Value]:
@@ -56,7 +56,7 @@ def conv_transpose(
     groups: int,
     dilation: Ints,
 ) -> Result:
-    extra = statics(output_padding, "the output padding", x.rank - 2)
+    extra = static_values(output_padding, "the output padding", x.rank - 2)
     window = _window(x, stride, padding, dilation)
     return importer.emit("conv_transpose", *_given(x, weight, bias), **window, output_padding=extra, groups=groups)
 
@@ -124,7 +124,7 @@ def max_pool(
     dilation: Ints,
     ceil_mode: bool,
 ) -> Result:
-    kernel = statics(kernel_size, "the kernel", x.rank - 2)
+    kernel = static_values(kernel_size, "the kernel", x.rank - 2)
     window = _window(x, stride or kernel, padding, dilation)
     return importer.emit_many(2, "max_pool", x, kernel=kernel, **window, ceil_mode=ceil_mode)
 
@@ -140,7 +140,7 @@ def avg_pool(
     count_include_pad: bool,
     divisor_override: int | None,
 ) -> Result:
-    kernel = statics(kernel_size, "the kernel", x.rank - 2)
+    kernel = static_values(kernel_size, "the kernel", x.rank - 2)
     window = _window(x, stride or kernel, padding, None)
     return importer.emit(
         "avg_pool",
@@ -166,4 +166,4 @@ def adaptive_max_pool(importer: Importer, x: Value, output_size: Ints) -> Result
 def _size(x: Value, output_size: Ints) -> list[int]:
     if x.rank not in (3, 4):
         raise Unsupported(f"{x.rank - 2} spatial axes; the engine has one and two")
-    return statics(output_size, "the output size", x.rank - 2)
+    return static_values(output_size, "the output size", x.rank - 2)

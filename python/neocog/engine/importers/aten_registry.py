@@ -83,7 +83,7 @@ def static(size: Any, what: str) -> int:
     return size
 
 
-def statics(sizes: Sequence[Any], what: str, count: int | None = None) -> list[int]:
+def static_values(sizes: Sequence[Any], what: str, count: int | None = None) -> list[int]:
     """The same for a list; one for all axes becomes `count`."""
     found = [static(size, what) for size in sizes]
     return found * count if count is not None and len(found) == 1 else found

@@ -8,7 +8,16 @@ from typing import Any
 import torch
 
 from neocog.engine.importers.aten_importer import Importer
-from neocog.engine.importers.aten_registry import Result, Size, Unsupported, Value, converts, is_one, static, statics
+from neocog.engine.importers.aten_registry import (
+    Result,
+    Size,
+    Unsupported,
+    Value,
+    converts,
+    is_one,
+    static,
+    static_values,
+)
 
 _END = 2**63 - 1  # torch's and ONNX's word for the end of an axis
 
@@ -104,7 +113,7 @@ def roll(importer: Importer, x: Value, shifts: Sequence[int], dims: Sequence[int
     if not dims:
         raise Unsupported("a roll of all axes as one")
     name = x.name
-    for shift, dim in zip(statics(shifts, "the shift"), dims, strict=True):
+    for shift, dim in zip(static_values(shifts, "the shift"), dims, strict=True):
         axis = x.axis(dim)
         if shift == 0:
             continue
