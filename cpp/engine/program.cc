@@ -1,5 +1,6 @@
 #include "engine/program.h"
 
+#include <algorithm>
 #include <chrono>
 
 #include "core/memory.h"
@@ -8,11 +9,12 @@
 namespace neocog {
 namespace {
 
-// Held for one run; large blocks wait for the next one (memory.h).
+// Held for one run. As large as the blocks that wait for the next one (memory.h): a fresh one costs page
+// faults.
 class Arena {
  public:
   explicit Arena(int64_t elements)
-      : block_(acquire_block(static_cast<size_t>(elements < 16 ? 16 : elements) * sizeof(float))) {}
+      : block_(acquire_block(std::max(static_cast<size_t>(elements) * sizeof(float), kKeptBlock))) {}
   ~Arena() { release_block(block_); }
   Arena(const Arena&) = delete;
   float* data() const { return reinterpret_cast<float*>(block_.data); }

@@ -292,6 +292,13 @@ def test_profile_and_explanation_name_every_layer(rng):
     assert profile.to_json()["steps"][1]["shape"] == [1, 16, 32, 32]
 
 
+def test_a_window_in_ceil_mode_may_be_larger_than_the_image(rng):
+    window = {**SAME, "stride": [2, 2], "padding": [[0, 0], [0, 0]], "kernel": [3, 3], "ceil_mode": True}
+    graph = Graph([image_input(3)], ["y"], [Node("max_pool", ("x",), ("y",), window)], {})
+    x = rng.standard_normal((1, 3, 2, 2)).astype(np.float32)
+    assert (CompiledModel(graph)(x) == x.max((2, 3), keepdims=True)).all()
+
+
 def test_num_threads_is_checked(rng):
     with pytest.raises(ValueError, match="num_threads"):
         CompiledModel(residual_block(rng), num_threads=0)

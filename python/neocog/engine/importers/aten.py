@@ -26,7 +26,8 @@ from neocog.engine.importers import (
     aten_views,
 )
 from neocog.engine.importers.aten_export import decisions, decomposed, export, spelled
-from neocog.engine.importers.aten_importer import Importer, describe
+from neocog.engine.importers.aten_importer import Importer
+from neocog.engine.importers.aten_names import describe
 
 # Each of these fills the table of converters.
 SUBJECTS = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import fx
 
 from neocog.engine.graph import Array, Graph, Input, Node
-from neocog.engine.graph import Size as GraphSize
+from neocog.engine.importers.aten_names import SizeNames, layer_of, operator_of
 from neocog.engine.importers.aten_registry import CONVERTERS, Result, Size, Unsupported, Value, plain_sizes, static
 from neocog.engine.importers.aten_sizes import Sizes
 
@@ -23,8 +22,6 @@ _NUMBERS_ONLY = frozenset(
 )
 # Checks of sizes that were made while exporting.
 _CHECKS = ("_assert_scalar", "_assert_async", "_assert_tensor_metadata", "sym_constrain_range")
-_AXES = {1: ("batch",), 2: ("batch", "features"), 3: ("batch", "channels", "length")}
-_IMAGE_AXES = ("batch", "channels", "height", "width")
 
 
 class Importer:
@@ -169,7 +166,7 @@ class Importer:
 
     def _inputs(self, placeholders: Sequence[fx.Node]) -> None:
         """The inputs of the graph, in the order of the placeholders; sizes that tensors tell are not among them."""
-        names = _SizeNames()
+        names = SizeNames()
         for node in placeholders:
             like = node.meta.get("val")
             if node.name in self._constants:
@@ -234,14 +231,14 @@ class Importer:
         value = self._values[source][index]
         if value is None:
             if node.users:
-                self._refuse(node, f"result {index} of {_operator(source)} is used")
+                self._refuse(node, f"result {index} of {operator_of(source)} is used")
             return
         self._values[node] = value
         self.imported.add(node)
 
     def _convert(self, node: fx.Node) -> None:
         self._pending, self._result = [], node.meta.get("val")
-        self._current, self._layer = node.name, _layer_of(node)
+        self._current, self._layer = node.name, layer_of(node)
         try:
             converter = CONVERTERS.get(str(node.target))
             if converter is None:
@@ -335,33 +332,6 @@ class Importer:
         return name
 
 
-class _SizeNames:
-    """Names for the open sizes of inputs; one size has one name."""
-
-    def __init__(self) -> None:
-        self._names: dict[Any, str] = {}
-        self._taken: set[str] = set()
-
-    def of(self, shape: Sequence[int | torch.SymInt]) -> tuple[GraphSize, ...]:
-        axes = _AXES.get(len(shape), _IMAGE_AXES)
-        sizes: list[GraphSize] = []
-        for axis, size in enumerate(plain_sizes(shape)):
-            if isinstance(size, int):
-                sizes.append(size)
-                continue
-            expression = size.node.expr
-            if expression not in self._names:
-                like = axes[axis] if axis < len(axes) else f"axis{axis}"
-                name, count = like, 1
-                while name in self._taken:
-                    count += 1
-                    name = f"{like}{count}"
-                self._taken.add(name)
-                self._names[expression] = name
-            sizes.append(self._names[expression])
-        return tuple(sizes)
-
-
 def _check_data(like: torch.Tensor) -> None:
     if like.dtype not in _DTYPES:
         raise Unsupported(f"dtype {_spelled(like.dtype)}; the engine computes in float32")
@@ -390,25 +360,3 @@ def _is_check(node: fx.Node) -> bool:
 
 def _spelled(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
-
-
-def _operator(node: fx.Node) -> str:
-    return str(node.target).removesuffix(".default")
-
-
-def _layer_of(node: fx.Node) -> str:
-    """The qualified name of the module that the node comes from: "layer1.0.conv1"."""
-    stack = node.meta.get("nn_module_stack") or {}
-    path = next((entry[0] for entry in reversed(list(stack.values())) if isinstance(entry, tuple)), "")
-    if path.startswith("_empty_nn_module_stack"):
-        return ""
-    # torch.compile has L['self'].layer1[0], and may spell out the containers.
-    path = re.sub(r"^L\[[^\]]*\]\.?|\._modules(?=\W)", "", path)
-    return re.sub(r"\[['\"]?([^\]'\"]*)['\"]?\]", r".\1", path).strip(".")
-
-
-def describe(node: fx.Node, reason: str) -> tuple[str, str]:
-    """A node as people know it, and the reason: for `UnsupportedError`."""
-    layer = _layer_of(node)
-    where = f"{layer} ({node.name})" if layer else node.name
-    return where, f"{_operator(node)}: {reason}" if node.op == "call_function" else reason

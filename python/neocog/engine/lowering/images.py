@@ -158,7 +158,9 @@ def _image_and_window(node: Node, build: Builder) -> tuple[View, tuple[int, ...]
 
 def _outputs(padded: int, kernel: int, stride: int, dilation: int, ceil_mode: bool = False) -> int:
     room = padded - dilation * (kernel - 1) - 1
-    return 0 if room < 0 else (-(-room // stride) if ceil_mode else room // stride) + 1
+    if ceil_mode:  # the last window may be larger than what is left, and the first one too
+        return -(-room // stride) + 1
+    return 0 if room < 0 else room // stride + 1
 
 
 def _padding(
