@@ -42,12 +42,13 @@ NUMBERS = (
 )
 
 
-def dense(rng: random.Random, shape: tuple[int, ...]) -> Operand:
+def dense(rng: random.Random, shape: tuple[int, ...], *, result: bool = False) -> Operand:
+    """In the arena or an input; a result in the output, for operands must not overlap it."""
     order = rng.choice([range(len(shape)), (0, *range(2, len(shape)), 1)]) if len(shape) > 2 else range(len(shape))
     strides, step = [0] * len(shape), 1
     for axis in reversed(order):
         strides[axis], step = step, step * max(1, shape[axis])
-    return rng.randrange(3), rng.choice((0, 0, 5)), shape, tuple(strides)
+    return 2 if result else rng.randrange(2), rng.choice((0, 0, 5)), shape, tuple(strides)
 
 
 def mutated(rng: random.Random, operand: Operand) -> Operand:
@@ -56,7 +57,7 @@ def mutated(rng: random.Random, operand: Operand) -> Operand:
         where = rng.choice((shape, strides))
         match rng.randrange(7):
             case 0:
-                buffer = rng.choice((0, 1, 2, 3, 7))
+                buffer = rng.choice((2 if buffer == 2 else 0, 1, 3, 7))
             case 1:
                 offset = rng.choice(NUMBERS)
             case 2:
@@ -77,8 +78,9 @@ def call_of(rng: random.Random) -> tuple[str, list[Any]]:
     shape = image(rng)
     n, c, *spatial = shape
     half = (n, c, *(max(1, size // 2) for size in spatial))
+    to = lambda shape: dense(rng, shape, result=True)  # noqa: E731
     channel = lambda: dense(rng, (c,))  # noqa: E731
-    x, y = dense(rng, shape), dense(rng, shape)
+    x, y = dense(rng, shape), to(shape)
     small = lambda: rng.choice((0, 1, 2, 2, 3, -1, 2**33))  # noqa: E731
     pair = lambda: (small(), small())  # noqa: E731
     number = lambda: rng.choice(NUMBERS[2:-3])  # noqa: E731
@@ -88,21 +90,21 @@ def call_of(rng: random.Random) -> tuple[str, list[Any]]:
         "unary": lambda: [rng.choice(["mish", "clip", "log", "?"]), x, y, 0.1, 0.2],
         "binary": lambda: [rng.choice(["sub", "mod", "pow"]), x, dense(rng, rng.choice([(), (c, 1, 1), shape])), y],
         "prelu": lambda: [x, dense(rng, rng.choice([(), (c, 1, 1), shape])), y],
-        "reduce": lambda: ["log_sum_exp", x, [1, number()][: rng.randrange(3)], dense(rng, (n, 1, *spatial))],
+        "reduce": lambda: ["log_sum_exp", x, [1, number()][: rng.randrange(3)], to((n, 1, *spatial))],
         "softmax": lambda: [x, y, number(), rng.random() < 0.5],
         "copy": lambda: [x, y],
-        "linear": lambda: [x, dense(rng, (7, shape[-1])), None, dense(rng, (*shape[:-1], 7)), 1, 0.0],
-        "matmul": lambda: [x, dense(rng, (shape[-1], 7)), dense(rng, (*shape[:-1], 7))],
+        "linear": lambda: [x, dense(rng, (7, shape[-1])), None, to((*shape[:-1], 7)), 1, 0.0],
+        "matmul": lambda: [x, dense(rng, (shape[-1], 7)), to((*shape[:-1], 7))],
         "batch_norm": lambda: [x, channel(), channel(), channel(), None, y, 1e-5],
         "group_norm": lambda: [x, channel(), channel(), y, number(), 1e-5],
         "layer_norm": lambda: [x, dense(rng, shape[-1:]), None, y, number(), 1e-5],
         "lrn": lambda: [x, y, number(), 0.1, 0.75, 1.0],
-        "max_pool": lambda: [x, dense(rng, half), pair(), pair(), (*pair(), *pair()), pair()],
-        "avg_pool": lambda: [x, dense(rng, half), pair(), pair(), (*pair(), *pair()), True, rng.choice([None, 0, 5])],
-        "adaptive_max_pool": lambda: [x, dense(rng, half)],
-        "adaptive_avg_pool": lambda: [x, dense(rng, half)],
-        "interpolate": lambda: [x, dense(rng, (n, c + 1, *spatial)), 1, 2, *taps()],
-        "resize": lambda: [x, dense(rng, half), number(), rng.random() < 0.5],
+        "max_pool": lambda: [x, to(half), pair(), pair(), (*pair(), *pair()), pair()],
+        "avg_pool": lambda: [x, to(half), pair(), pair(), (*pair(), *pair()), True, rng.choice([None, 0, 5])],
+        "adaptive_max_pool": lambda: [x, to(half)],
+        "adaptive_avg_pool": lambda: [x, to(half)],
+        "interpolate": lambda: [x, to((n, c + 1, *spatial)), 1, 2, *taps()],
+        "resize": lambda: [x, to(half), number(), rng.random() < 0.5],
     }  # fmt: skip
     name = rng.choice(list(calls))
     return name, calls[name]()
