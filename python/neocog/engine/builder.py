@@ -159,7 +159,7 @@ class Builder:
         """A place for numbers that the lowering made; float32, row-major."""
         if array.dtype.kind not in "fiub":
             raise self.error(f"an array of dtype {array.dtype} cannot be data; the engine computes in float32.")
-        data = np.ascontiguousarray(array, dtype=np.float32)
+        data = np.asarray(array, dtype=np.float32, order="C")  # ascontiguousarray would give a number an axis
         return View(Buffer("constant", data.size, data), 0, tuple(data.shape), dense_strides(data.shape))
 
     def layer_weights(self, name: str) -> LayerWeights | View:
