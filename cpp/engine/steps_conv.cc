@@ -126,7 +126,9 @@ Step separable_conv_step(const Operand& x, const WeightSource& depthwise, const 
   require(out.n == g.batch && out.c == pointwise.shape()[0] && out.h == g.h.out() && out.w == g.w.out(),
           "the result of a separable convolution has another shape");
   const EpilogueOf epilogue(arguments, y, out);
-  Step step{{x}, {y}, nullptr, "depthwise and pointwise in one pass"};
+  const bool one_pass = separable_method<float>(g, in, out) == SeparableMethod::kOnePass;
+  Step step{
+      {x}, {y}, nullptr, one_pass ? "depthwise and pointwise in one pass" : "depthwise, then pointwise"};
   depthwise.add_to(step.reads);
   pointwise.add_to(step.reads);
   epilogue.add_to(step.reads);

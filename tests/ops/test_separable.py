@@ -20,6 +20,10 @@ CUT = {
     "odd_number_of_rows_in_pairs": Separable((2, 17, 7, 9), (17, 1, 3, 3), padding=1, out_channels=5),
     "rows_wider_than_the_cache": Separable((1, 90, 3, 450), (90, 1, 3, 3), padding=1, out_channels=7),
     "many_strips_strided": Separable((1, 24, 35, 34), (24, 1, 5, 5), stride=2, padding=2, out_channels=33),
+    "weights_beyond_the_cache": Separable((1, 520, 6, 7), (520, 1, 3, 3), padding=1, out_channels=512),
+    "weights_beyond_the_cache_multiplier_2": Separable(
+        (2, 300, 5, 4), (600, 1, 3, 3), stride=(2, 1), padding=1, out_channels=450
+    ),
     "many_strips_multiplier_2": Separable((1, 12, 27, 20), (24, 1, 3, 3), padding=1, out_channels=18),
 }
 NAMED = (

@@ -14,6 +14,9 @@ constexpr int64_t kStripBytes = 384 << 10;
 // A panel of weights larger than this is taken in parts of half its size, so that one stays in that cache
 // while all pixels of a tile go past.
 constexpr int64_t kPanelBytes = 512 << 10;
+// Weights past which every tile reads them from beyond that cache: tiles are larger then, and threads share
+// out panels rather than pixels.
+constexpr int64_t kResidentBytes = 1 << 20, kLongStripBytes = 1 << 20;
 constexpr int64_t kShortRun = 64;  // elements under a tap, fewer than which are not worth a cut
 // Past this a tile gains nothing, and its results leave the cache before they are stored.
 constexpr int64_t kTilePixels = 768;
@@ -107,7 +110,10 @@ TapConvPlan tap_conv_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t gr
       x.channels_last() && inside(h, span_h, positions_h, x.h) && inside(w, span_w, positions_w, x.w);
 
   // Tile: whole rows if they fit, then as many as fit; several tiles for every thread.
-  const int64_t budget = kStripBytes / static_cast<int64_t>(sizeof(T));
+  const int64_t weight_bytes =
+      plan.in_group * plan.out_group * kernel_h * kernel_w * static_cast<int64_t>(sizeof(T));
+  const bool resident = weight_bytes < kResidentBytes;
+  const int64_t budget = (resident ? kStripBytes : kLongStripBytes) / static_cast<int64_t>(sizeof(T));
   const auto strip_size = [&](int64_t th, int64_t tw) {
     const int64_t rows = (th - 1) * h.in_step + span_h.hi - span_h.lo + 1;
     const int64_t cols = (tw - 1) * w.in_step + span_w.hi - span_w.lo + 1;
@@ -127,7 +133,8 @@ TapConvPlan tap_conv_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t gr
     ++th;
   const int64_t threads = threads_for(std::numeric_limits<int64_t>::max());
   const int64_t others = x.n * groups * plan.tiles_w;
-  while (th > 1 && others * ceil_div(positions_h, th) < 4 * threads &&
+  const int64_t most_chunks = resident ? 1 : plan.split.panels;
+  while (th > 1 && others * ceil_div(positions_h, th) * most_chunks < 4 * threads &&
          (th - 1) * plan.tile_w * phases >= kSmallTile) {
     --th;
   }

@@ -10,6 +10,8 @@
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/strip.h"
 #include "ops/conv/tap_span.h"
+#include "ops/conv/turned.h"
+#include "ops/depthwise/depthwise.h"
 #include "ops/depthwise/plane_strip.h"
 #include "ops/depthwise/row_job.h"
 #include "ops/gemm/gemm.h"
@@ -19,8 +21,28 @@ namespace {
 
 // Depthwise results of one strip: they share the second-level cache with a weight panel and rows of x.
 constexpr int64_t kStripBytes = 320 << 10;
+// Pointwise weights past which every strip would wait for them anew.
+constexpr int64_t kResidentBytes = 1 << 20;
+
+// Depthwise results of all images as an image, and the kernels of both convolutions one after the other.
+template <class T>
+void in_two_passes(const ConvGeometry& g, Image<const T> x, Weights<T> depthwise_weight,
+                   Weights<T> pointwise_weight, const Epilogue<T>& epilogue, Image<T> y) {
+  const TurnedImage<T> middle(Image<const T>{nullptr, y.n, g.out_channels, y.h, y.w, y.layout});
+  depthwise_forward(g, x, depthwise_weight, Epilogue<T>{}, middle.image());
+  const auto pixel = [](int64_t size) { return WindowAxis{size, 1, 1, 1, 0, 0}; };
+  conv_forward<T>({y.n, g.out_channels, y.c, 1, pixel(y.h), pixel(y.w)}, middle.image(), pointwise_weight,
+                  epilogue, y);
+}
 
 }  // namespace
+
+template <class T>
+SeparableMethod separable_method(const ConvGeometry& g, Image<const T> x, Image<T> y) {
+  const bool resident = g.out_channels * y.c * static_cast<int64_t>(sizeof(T)) < kResidentBytes;
+  return resident || !x.channels_last() || !y.channels_last() ? SeparableMethod::kOnePass
+                                                              : SeparableMethod::kTwoPasses;
+}
 
 template <class T>
 void separable_forward(const ConvGeometry& g, Image<const T> x,
@@ -28,6 +50,10 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
                        std::type_identity_t<Weights<T>> pointwise_weight, const Epilogue<T>& epilogue,
                        Image<T> y) {
   if (y.size() == 0) return;
+  if (separable_method<T>(g, x, y) == SeparableMethod::kTwoPasses) {
+    in_two_passes<T>(g, x, depthwise_weight, pointwise_weight, epilogue, y);
+    return;
+  }
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const TapConvAxis h = forward_axis(g.h), w = forward_axis(g.w);
   const TapPhaseAxis &ph = h.phases[0], &pw = w.phases[0];
@@ -138,5 +164,8 @@ template void separable_forward<float>(const ConvGeometry&, Image<const float>, 
                                        Weights<float>, const Epilogue<float>&, Image<float>);
 template void separable_forward<double>(const ConvGeometry&, Image<const double>, Weights<double>,
                                         Weights<double>, const Epilogue<double>&, Image<double>);
+
+template SeparableMethod separable_method<float>(const ConvGeometry&, Image<const float>, Image<float>);
+template SeparableMethod separable_method<double>(const ConvGeometry&, Image<const double>, Image<double>);
 
 }  // namespace neocog

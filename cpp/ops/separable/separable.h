@@ -2,14 +2,21 @@
 // pass.
 //   y[n,o,i,j] = f(bias[o] + sum over k of pointwise[o,k] * sum over r,s of x[n, k / M, h.tap(i,r),
 //   w.tap(j,s)] * depthwise[k,r,s])
-// The depthwise results of a strip of rows stay in the second-level cache, where the product reads them; they
-// are never written out. Accuracy: the bounds of depthwise.h and conv.h, one after the other. Source:
-// Chollet, "Xception", arXiv:1610.02357, section 1.
+// The depthwise results of a strip of rows stay in the second-level cache, where the product reads them,
+// unless the pointwise weights would not stay there beside them (separable_method). Accuracy: the bounds of
+// depthwise.h and conv.h, one after the other. Source: Chollet, "Xception", arXiv:1610.02357, section 1.
 #pragma once
 
 #include "ops/conv/conv.h"
 
 namespace neocog {
+
+enum class SeparableMethod { kOnePass, kTwoPasses };
+
+// With channels last, large pointwise weights are worth a pass over all depthwise results: a strip would not
+// pay for reading them.
+template <class T>
+SeparableMethod separable_method(const ConvGeometry& g, Image<const T> x, Image<T> y);
 
 // `g` is the depthwise part: in_channels = groups = C, out_channels = C * M. y has any number of channels.
 template <class T>
