@@ -46,8 +46,7 @@ def pair(name: str, value: Any, spatial: int = 2, minimum: int | None = None) ->
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> Pair:
     """Keras' rule for "same": ceil(size / stride) outputs, the odd pixel of padding at the end."""
-    out = -(-size // stride)
-    total = max((out - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
+    total = max(dilation * (kernel - 1) - (size - 1) % stride, 0)
     return total // 2, total - total // 2
 
 

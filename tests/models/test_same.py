@@ -10,6 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+import neocog  # noqa: E402
 from neocog import models, ops  # noqa: E402
 from neocog.models._same import SameCrop2d, SameMaxPool2d, SamePad2d  # noqa: E402
 from neocog.models.xception import SeparableConv2d  # noqa: E402
@@ -26,6 +27,13 @@ def test_a_pool_is_that_of_keras_at_even_and_odd_sizes(size, rng):
     x = -1 - rng.random((2, 3, *size), np.float32)
     expected = ops.max_pool2d(x, 3, stride=2, padding="same")
     np.testing.assert_array_equal(SameMaxPool2d()(torch.from_numpy(x)).numpy(), expected)
+
+
+def test_one_program_of_a_pool_serves_even_and_odd_sizes(rng):
+    program = neocog.compile(SameMaxPool2d().eval(), (torch.zeros(2, 3, 10, 12),))
+    for size in SIZES[:4]:
+        x = -1 - rng.random((2, 3, *size), np.float32)
+        np.testing.assert_array_equal(program(x), ops.max_pool2d(x, 3, stride=2, padding="same"))
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)

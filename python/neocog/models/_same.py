@@ -5,7 +5,9 @@ torch pads both ends alike, which shifts such a layer by one pixel: weights trai
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+import math
+
+from torch import SymInt, Tensor, nn
 from torch.nn import functional
 
 from neocog._checks import same_padding
@@ -50,7 +52,8 @@ class SameMaxPool2d(nn.Module):
     """MaxPooling2D(3, strides=2, padding="same"): x (N, C, H, W) -> (N, C, ceil(H/2), ceil(W/2)).
 
     An odd axis is padded by one pixel at both ends, an even one at its end alone, which is what `ceil_mode` does:
-    there is one layer for each of the four cases, and no copy of x.
+    there is one layer for each of the four cases, and no copy of x. Sizes that a traced program leaves open have no
+    parity: there, borders that no maximum takes are put around x.
     """
 
     def __init__(self) -> None:
@@ -60,5 +63,9 @@ class SameMaxPool2d(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        y: Tensor = self.pools[2 * (x.shape[2] % 2) + x.shape[3] % 2](x)
+        odd_height, odd_width = x.shape[2] % 2, x.shape[3] % 2
+        if isinstance(odd_height, SymInt) or isinstance(odd_width, SymInt):
+            padded = functional.pad(x, (odd_width, 1, odd_height, 1), value=-math.inf)
+            return functional.max_pool2d(padded, 3, stride=2)
+        y: Tensor = self.pools[2 * odd_height + odd_width](x)
         return y
