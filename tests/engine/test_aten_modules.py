@@ -6,6 +6,7 @@ import copy
 import re
 from typing import Any
 
+import neocog
 import numpy as np
 import pytest
 
@@ -158,6 +159,15 @@ def test_a_given_program_is_checked_too():
     model.run(image(1, 3, 39, 9).float().numpy())
     with pytest.raises(GraphError, match=re.escape("needs x.shape[2] < 40")):
         model.run(image(1, 3, 41, 9).float().numpy())
+
+
+def test_sizes_are_those_of_the_example_if_asked_for():
+    x = image(1, 3, 12, 9).float()
+    model = neocog.compile(Branches().eval(), x, dynamic=False)
+    assert model.graph.inputs[0].shape == (1, 3, 12, 9)
+    model.run(x.numpy())
+    with pytest.raises(ValueError, match=re.escape("the network takes (1, 3, 12, 9)")):
+        model.run(image(2, 3, 12, 9).float().numpy())
 
 
 class OfOne(nn.Module):

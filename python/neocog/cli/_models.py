@@ -49,7 +49,7 @@ class Model:
 
 def read_model(name: str) -> Model:
     """Read a .onnx, .pt2 or .neocog file."""
-    from neocog.engine.compile import _graph_of
+    from neocog.engine.compile import graph_of
 
     path = Path(name)
     if path.suffix not in SUFFIXES:
@@ -60,8 +60,8 @@ def read_model(name: str) -> Model:
         raise CommandError(f"it {what}; check the path")
     if path.suffix == ".pt2":
         program = _exported_program(path)
-        return Model(name, _graph_of(program, None), path, program.module())
-    return Model(name, _graph_of(path, None), path)
+        return Model(name, graph_of(program, None), path, program.module())
+    return Model(name, graph_of(path, None), path)
 
 
 def open_model(
@@ -84,7 +84,7 @@ def open_model(
         return read_model(name)
     import torch
 
-    from neocog.engine.compile import _graph_of
+    from neocog.engine.compile import graph_of
 
     module = make_module(name, **options).eval()
     if weights is not None:
@@ -92,7 +92,7 @@ def open_model(
     shapes = tuple(shapes or [_usual_shape(module)])
     generator = torch.Generator().manual_seed(0)
     example = tuple(torch.randn(shape, generator=generator) for shape in shapes)
-    return Model(name, _graph_of(module, example), None, module, shapes)
+    return Model(name, graph_of(module, example), None, module, shapes)
 
 
 def make_module(name: str, **options: Any) -> Any:

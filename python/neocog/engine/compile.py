@@ -16,6 +16,7 @@ def compile(
     model: Any,
     example_inputs: Any = None,
     *,
+    dynamic: bool = True,
     precision: str = "fp32",
     num_threads: int | None = None,
 ) -> CompiledModel:
@@ -24,8 +25,9 @@ def compile(
     Args:
         model: A torch.nn.Module in evaluation mode, a torch.export.ExportedProgram, an onnx.ModelProto, a `Graph`, or
             the path of a .onnx, .pt2 (torch.export) or .neocog file.
-        example_inputs: For an nn.Module: a tuple of tensors, or one. Batch and image sizes stay open where the model
-            allows it.
+        example_inputs: For an nn.Module: a tuple of tensors, or one.
+        dynamic: For an nn.Module: whether batch and image sizes stay open, where the model allows it. With False they
+            are those of the example, and torch.export takes a fraction of the time.
         precision: "fp32" is the only one.
         num_threads: Threads of a call; None follows `neocog.set_num_threads`.
     Raises:
@@ -34,7 +36,7 @@ def compile(
     """
     if precision != "fp32":
         raise ValueError(f"`precision` is {precision!r}; it must be 'fp32'.")
-    return CompiledModel(_graph_of(model, example_inputs), num_threads=num_threads)
+    return CompiledModel(graph_of(model, example_inputs, dynamic=dynamic), num_threads=num_threads)
 
 
 def load(path: str | os.PathLike[str], *, num_threads: int | None = None) -> CompiledModel:
@@ -48,7 +50,8 @@ def load(path: str | os.PathLike[str], *, num_threads: int | None = None) -> Com
     return CompiledModel(load_graph(Path(path)), num_threads=num_threads)
 
 
-def _graph_of(model: Any, example_inputs: Any) -> Graph:
+def graph_of(model: Any, example_inputs: Any = None, *, dynamic: bool = True) -> Graph:
+    """What `compile` makes ready: the model as a graph."""
     if isinstance(model, Graph):
         return model
     if isinstance(model, (str, os.PathLike)):
@@ -67,7 +70,8 @@ def _graph_of(model: Any, example_inputs: Any) -> Graph:
             raise TypeError("`example_inputs` is missing: compile(model, (x,)) with a tensor x of a usual size.")
         from neocog.engine.importers.aten import from_module
 
-        return from_module(model, example_inputs if isinstance(example_inputs, tuple) else (example_inputs,))
+        inputs = example_inputs if isinstance(example_inputs, tuple) else (example_inputs,)
+        return from_module(model, inputs, dynamic=dynamic)
     raise TypeError(f"`model` is a {type(model).__name__}; it must be {FORMATS}.")
 
 

@@ -81,11 +81,17 @@ def composites() -> list[Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without torch's warnings about itself."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning)
-        warnings.filterwarnings("ignore", category=DeprecationWarning)
-        yield
+    """Without torch's warnings about itself and about conditions on sizes that it cannot simplify."""
+    solver = logging.getLogger("torch.fx.experimental.symbolic_shapes")
+    level = solver.level
+    solver.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=FutureWarning)
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            yield
+    finally:
+        solver.setLevel(level)
 
 
 def _export(module: nn.Module, inputs: tuple[Any, ...], sizes: Any) -> torch.export.ExportedProgram:
