@@ -103,6 +103,9 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
   struct Workspace {
     T *strip, *block;
     int64_t *row, *out;
+    // The tile whose pixels `row` and `out` hold; most tiles are alike.
+    const TapPhase* phase = nullptr;
+    int64_t rows = 0, cols = 0;
   };
   std::vector<Workspace> workspaces(threads);
   for (Workspace& space : workspaces) {
@@ -120,7 +123,7 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
   fill_untapped(h, w, epilogue.bias, finish, y);
 
   parallel_for(items, threads, [&](int64_t item, int thread) {
-    const Workspace& space = workspaces[thread];
+    Workspace& space = workspaces[thread];
     const int64_t chunk = item % plan.column_chunks;
     item /= plan.column_chunks;
     const int64_t tile_j = item % plan.tiles_w, tile_i = item / plan.tiles_w % plan.tiles_h;
@@ -158,11 +161,14 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
       if (i0 >= i1 || j0 >= j1) continue;
       const int64_t row0 = phase.h->start + i0 * h.out_step, col0 = phase.w->start + j0 * w.out_step;
       T* const y0 = y.channels_last() ? y.at(n, g * plan.out_group, row0, col0) : space.block;
-      int64_t pixels = 0;
-      for (int64_t i = 0; i < i1 - i0; ++i) {
-        for (int64_t j = 0; j < j1 - j0; ++j, ++pixels) {
-          space.row[pixels] = origin + i * h.in_step * plan.pitch + j * w.in_step * plan.pixel;
-          space.out[pixels] = i * h.out_step * y.stride_h() + j * w.out_step * y.stride_w();
+      const int64_t rows = i1 - i0, cols = j1 - j0, pixels = rows * cols;
+      if (space.phase != &phase || space.rows != rows || space.cols != cols) {
+        space.phase = &phase, space.rows = rows, space.cols = cols;
+        for (int64_t i = 0, p = 0; i < rows; ++i) {
+          for (int64_t j = 0; j < cols; ++j, ++p) {
+            space.row[p] = i * h.in_step * plan.pitch + j * w.in_step * plan.pixel;
+            space.out[p] = i * h.out_step * y.stride_h() + j * w.out_step * y.stride_w();
+          }
         }
       }
       for (int64_t panel = panel0; panel < panel1; ++panel) {
@@ -173,7 +179,7 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
         if (!y.channels_last()) {
           for (int64_t p = 0; p < pixels; ++p) space.out[p] = p * vectors * kernels.lanes;
         }
-        TapsPanel<T> product{a,
+        TapsPanel<T> product{a + origin,
                              space.row,
                              phase.tap.data(),
                              pixels,
