@@ -91,8 +91,8 @@ def _parser() -> argparse.ArgumentParser:
         "limits", parents=[common, one_count], help="the machine's FMA peak and memory bandwidth"
     )
     limits.set_defaults(run=run_limits)
-    table = subparsers.add_parser("readme", help="put a stored record of `ops` into the README's table")
-    table.add_argument("record", type=Path, metavar="FILE", help="JSON that `ops` wrote")
+    table = subparsers.add_parser("readme", help="put a stored record into its table in the README")
+    table.add_argument("record", type=Path, metavar="FILE", help="JSON that `ops` or `nets` wrote")
     table.set_defaults(run=run_readme)
     return parser
 
@@ -255,9 +255,11 @@ def describe(peers: Sequence[everyone.Peer], threads: int) -> dict[str, Any]:
     """The machine and what ran on it, for a record that can be read a year later."""
     import neocog
 
+    config = neocog.show_config()
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-        **neocog.show_config(),
+        **config,
+        "openmp": [Path(path).name for path in config["openmp"] or ()],  # a record says nothing of folders
         "bench_threads": threads,
         "peers": {peer.name: peer.version() for peer in peers if peer.name != "neocog"},
     }

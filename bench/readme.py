@@ -1,4 +1,4 @@
-"""The table of the README, from a stored record."""
+"""The tables of the README, each from a stored record."""
 
 from __future__ import annotations
 
@@ -7,23 +7,28 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.nets import NEOCOG, PEERS
 from bench.ops import STANDARD
 
 BEGIN, END = "<!-- bench:begin -->\n", "<!-- bench:end -->"
+BEGIN_NETS, END_NETS = "<!-- bench nets:begin -->\n", "<!-- bench nets:end -->"
 PEER, OTHER = "torch", "onnxruntime"
 
 
 def write(record: Path, readme: Path) -> None:
-    """Replace what stands between the two marks.
+    """Replace what stands between the two marks of such records: of `ops`, or of `nets`.
 
     Raises:
         ValueError: The README has no marks, or the record is of other rows or has no time of PyTorch.
     """
-    before, begin, rest = readme.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+    results = json.loads(record.read_text(encoding="utf-8"))
+    is_nets = all("model" in row for row in results["rows"])
+    first, last, make = (BEGIN_NETS, END_NETS, network_lines) if is_nets else (BEGIN, END, lines)
+    before, begin, rest = readme.read_text(encoding="utf-8").partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"{readme} lacks the lines {BEGIN.strip()} and {END}")
-    table = "\n".join(lines(json.loads(record.read_text(encoding="utf-8")), record.name))
+        raise ValueError(f"{readme} lacks the lines {first.strip()} and {last}")
+    table = "\n".join(make(results, record.name))
     readme.write_text(f"{before}{begin}{table}\n{end}{after}", encoding="utf-8")
 
 
@@ -68,14 +73,44 @@ def lines(record: Mapping[str, Any], name: str) -> Iterator[str]:
     yield "| " + " | ".join([*last, "", "", "", "", _mean(summary, "backward", PEER)]) + " |"
 
 
+def network_lines(record: Mapping[str, Any], name: str) -> Iterator[str]:
+    """Markdown: milliseconds of all, errors of neocog and of the fastest peer."""
+    machine, limits = record["machine"], record["limits"]
+    peers = [peer for peer in PEERS if peer in machine["peers"]]
+    versions = ", ".join(f"{peer} {machine['peers'][peer]}" for peer in peers if peer != "torch.compile")
+    yield (
+        f"{machine['cpu']['model']}, {machine['bench_threads']} threads, {machine['isa']['active']}, float32; "
+        f"{versions}; medians of {record['settings']['rounds']} rounds in milliseconds "
+        f"([record](bench/records/{name})). GFLOP/s count the direct method, beside a peak of "
+        f"{limits['fma_peak'] / 1e9:.0f}. Ratio: the fastest peer's time over neocog's. Errors: the largest, against "
+        "float64, as a part of the largest value, of neocog and of the fastest peer."
+    )
+    yield ""
+    yield "| | batch | neocog | GFLOP/s | " + " | ".join(peers) + " | fastest peer | ratio | error | its error |"
+    yield "|---|" + "--:|" * (3 + len(peers)) + "---|" + "--:|" * 3
+    for row in record["rows"]:
+        ours = _best(row, NEOCOG)
+        timed = [best for peer in peers if (best := _best(row, peer)) is not None]
+        fastest = min(timed, key=lambda c: c["seconds"], default=None)
+        speed = "-" if ours is None else f"{row['flops'] / ours['seconds'] / 1e9:.0f}"
+        cells = [row["name"].rpartition(",")[0], str(row["batch"]), _milliseconds(row, NEOCOG), speed]
+        cells += [_milliseconds(row, peer) for peer in peers]
+        cells += ["-" if fastest is None else fastest["peer"], "-" if row["ratio"] is None else f"{row['ratio']:.2f}"]
+        cells += [_error(row, NEOCOG), "-" if fastest is None else _error(row, fastest["peer"])]
+        yield "| " + " | ".join(cells) + " |"
+    mean = f"**{record['summary']['geometric_mean']:.2f}**"
+    yield "| geometric mean |" + " |" * (4 + len(peers)) + f" {mean} | | |"
+
+
 def _best(row: Mapping[str, Any], peer: str) -> Mapping[str, Any] | None:
     timed = [c for c in row["contenders"] if c["peer"] == peer and "seconds" in c]
     return min(timed, key=lambda c: c["seconds"], default=None)
 
 
 def _milliseconds(row: Mapping[str, Any], peer: str) -> str:
-    best = _best(row, peer)
-    return "-" if best is None else f"{1e3 * best['seconds']:.3g}"
+    if (best := _best(row, peer)) is None:
+        return "-"
+    return f"{1e3 * best['seconds']:{'.0f' if best['seconds'] > 1 else '.3g'}}"
 
 
 def _cells(row: Mapping[str, Any], peer: str) -> list[str]:

@@ -95,13 +95,18 @@ def test_the_training_numbers_are_those_of_a_stored_record(text):
     )
 
 
-def test_the_numbers_are_those_of_a_stored_record(text):
+@pytest.mark.parametrize("which", ["ops", "nets"])
+def test_the_numbers_are_those_of_a_stored_record(text, which):
     from bench import readme
 
-    inside = text.partition(readme.BEGIN)[2].partition(readme.END)[0]
+    begin, end, lines = {
+        "ops": (readme.BEGIN, readme.END, readme.lines),
+        "nets": (readme.BEGIN_NETS, readme.END_NETS, readme.network_lines),
+    }[which]
+    inside = text.partition(begin)[2].partition(end)[0]
     name = re.search(r"bench/records/([\w.-]+\.json)", inside)[1]
     record = json.loads((README.parent / "bench" / "records" / name).read_text(encoding="utf-8"))
-    assert inside == "\n".join(readme.lines(record, name)) + "\n"
+    assert inside == "\n".join(lines(record, name)) + "\n"
 
 
 def test_links_lead_to_files(text):
