@@ -289,7 +289,11 @@ def test_profile_and_explanation_name_every_layer(rng):
     assert [step.kernel for step in profile.steps] == [step.kernel for step in explanation.steps]
     assert profile.seconds > 0
     assert "Winograd" in str(profile)
+    assert profile.call_seconds > 0
+    assert 0 < profile.outside < 1
+    assert f"{profile.outside:.1%} of it outside" in str(profile)
     assert profile.to_json()["steps"][1]["shape"] == [1, 16, 32, 32]
+    assert profile.to_json()["outside"] == profile.outside
 
 
 def test_a_window_in_ceil_mode_may_be_larger_than_the_image(rng):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -55,7 +56,8 @@ class CompiledModel:
             The result, or a tuple of several; of the kind of the first input. Images lie in memory as the inputs do.
         Raises:
             TypeError: An input of another number, kind or dtype.
-            GraphError: Sizes that do not fit the network; names the layer.
+            ValueError: Other sizes than the network takes.
+            GraphError: Sizes that do not fit a layer; names it.
         """
         results = self.run(*inputs)
         return results[0] if len(results) == 1 else results
@@ -66,11 +68,17 @@ class CompiledModel:
         return _delivered(plan, plan.program.run(data, False, self.num_threads))
 
     def profile(self, *inputs: Any, repeat: int = 10) -> Profile:
-        """Time every step: the median of `repeat` runs, after one that packs the weights."""
-        plan, data = self._prepared(inputs)
-        plan.program.run(data, False, self.num_threads)
-        seconds = [plan.program.run(data, True, self.num_threads)[1] for _ in range(max(1, repeat))]
-        return profile(plan, np.median(np.asarray(seconds), axis=0).tolist())
+        """Time every step, and whole calls: medians of `repeat` calls, after one that packs the weights."""
+        self.run(*inputs)
+        seconds, calls = [], []
+        for _ in range(max(1, repeat)):
+            start = time.perf_counter()
+            plan, data = self._prepared(inputs)
+            results, steps = plan.program.run(data, True, self.num_threads)
+            _delivered(plan, results)
+            calls.append(time.perf_counter() - start)
+            seconds.append(steps)
+        return profile(plan, seconds, calls)
 
     def explain(self, *inputs: Any) -> Explanation:
         """What runs for inputs of these sizes: the kernel of every step, and where memory goes.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,15 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Profile(Explanation):
-    """The same with times."""
+    """The same with times.
+
+    Args:
+        call_seconds: The median time of a call, from inputs to results.
+        outside: The part of it outside all steps, the median of the same calls.
+    """
+
+    call_seconds: float
+    outside: float
 
     @property
     def seconds(self) -> float:
@@ -90,7 +99,11 @@ class Profile(Explanation):
             for s in self.steps
         ]
         table = _table((*COLUMNS, "ms", "part", "GFLOP/s"), rows)
-        return f"{table}\n{len(rows)} steps, {self.seconds * 1e3:.2f} ms in kernels"
+        call = f"{self.call_seconds * 1e3:.2f} ms in a call, {self.outside:.1%} of it outside"
+        return f"{table}\n{len(rows)} steps, {self.seconds * 1e3:.2f} ms in kernels; {call}"
+
+    def to_json(self) -> dict[str, Any]:
+        return {**super().to_json(), "call_seconds": self.call_seconds, "outside": self.outside}
 
 
 def explain(plan: Plan) -> Explanation:
@@ -98,9 +111,11 @@ def explain(plan: Plan) -> Explanation:
     return Explanation(tuple(_steps(plan, [None] * len(plan.steps))), plan.program.arena_bytes)
 
 
-def profile(plan: Plan, seconds: Sequence[float]) -> Profile:
-    """The same with the time of each step."""
-    return Profile(tuple(_steps(plan, seconds)), plan.program.arena_bytes)
+def profile(plan: Plan, seconds: Sequence[Sequence[float]], calls: Sequence[float]) -> Profile:
+    """The same with the medians of several calls: of the seconds of each step in it, and of its own."""
+    steps = [statistics.median(times) for times in zip(*seconds, strict=True)]
+    outside = statistics.median(1 - math.fsum(inside) / call for inside, call in zip(seconds, calls, strict=True))
+    return Profile(tuple(_steps(plan, steps)), plan.program.arena_bytes, statistics.median(calls), outside)
 
 
 def _steps(plan: Plan, seconds: Sequence[float | None]) -> list[StepInfo]:
