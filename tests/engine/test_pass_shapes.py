@@ -100,6 +100,7 @@ WRITTEN = {
     ),
     "full": lambda net: net.node("full", net.node("shape", "x", start=1), value=1.0, dtype="float32"),
     "shape_arithmetic": lambda net: shape_arithmetic(net),
+    "padded_by_remainders": lambda net: padded_by_remainders(net),
     "channel_shuffle": lambda net: channel_shuffle(net),
     "batch_of_patches": lambda net: patches(net),
 }
@@ -128,6 +129,12 @@ def shape_arithmetic(net: Net) -> str:
     whole = net.node("reshape", net.node("size", "x"), net.numbers(1))
     net.node("reshape", "x", whole)
     return net.node("resize", "x", sizes, mode="nearest", coordinates="asymmetric")
+
+
+def padded_by_remainders(net: Net) -> str:
+    h, w = (net.node("shape", "x", start=axis, end=axis + 1) for axis in (2, 3))
+    sizes = (net.node("mod", h, net.numbers(2)), net.node("mod", net.node("sub", w, net.numbers(9)), net.numbers(4)))
+    return net.node("pad", "x", net.node("concat", net.numbers(0, 0), *sizes, net.numbers(0, 0, 1, 1), axis=0))
 
 
 def channel_shuffle(net: Net) -> str:

@@ -87,15 +87,31 @@ def _combine(op: str, a: Dim, b: Dim) -> Dim:
 
 def _div(node: Node, shapes: Shapes) -> Numbers | None:
     """Of integers, which truncates: the same as rounding down only where nothing is negative."""
+    given = _by_one(node, shapes)
+    if given is None:
+        return None
+    numbers, by = given
+    return tuple(
+        (abs(x) // by) * (1 if x >= 0 else -1) if isinstance(x, int) else dim.formula("truncated", f"({x}) / {by}")
+        for x in numbers
+    )
+
+
+def _mod(node: Node, shapes: Shapes) -> Numbers | None:
+    given = _by_one(node, shapes)
+    if given is None:
+        return None
+    numbers, by = given
+    return tuple(dim.add(x, dim.multiply(dim.floor_divide(x, by), -by)) for x in numbers)
+
+
+def _by_one(node: Node, shapes: Shapes) -> tuple[Numbers, int] | None:
+    """Integers, and the one positive number that divides them."""
     a, b = shapes.numbers(node.inputs[0]), shapes.numbers(node.inputs[1])
     integers = all(shapes.dtype(name) in ("int32", "int64") for name in node.inputs)
     if a is None or b is None or not integers or len(b) != 1 or not isinstance(b[0], int) or b[0] <= 0:
         return None
-    by = b[0]
-    return tuple(
-        (abs(x) // by) * (1 if x >= 0 else -1) if isinstance(x, int) else dim.formula("truncated", f"({x}) / {by}")
-        for x in a
-    )
+    return a, b[0]
 
 
 NUMBERS: dict[str, NumbersRule] = {
@@ -108,4 +124,5 @@ NUMBERS: dict[str, NumbersRule] = {
     "concat": _concat,
     **dict.fromkeys(("add", "sub", "mul"), _arithmetic),
     "div": _div,
+    "mod": _mod,
 }
