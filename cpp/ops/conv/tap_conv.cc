@@ -15,9 +15,6 @@
 namespace neocog {
 namespace {
 
-// Weights of a group that stay in that cache by themselves; others are asked for ahead.
-constexpr int64_t kResidentBytes = 1 << 20;
-
 template <class T>
 void pack_weights(const TapConvPlan& plan, int64_t groups, const T* weight, int64_t kernel_size,
                   WeightRole role, T* packed) {
@@ -151,7 +148,7 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     const int64_t panel1 = plan.split.panels * (chunk + 1) / plan.column_chunks;
     // The weights after these: of the next panel, or of the first one for the next item.
     const auto next_panel = [&](const TapPhase& phase, int64_t panel) -> Ahead<T> {
-      if (plan.packed_group * static_cast<int64_t>(sizeof(T)) < kResidentBytes) return {};
+      if (plan.packed_group * static_cast<int64_t>(sizeof(T)) < kResidentWeights) return {};
       if (panel + 1 == panel1) panel = panel0 - 1;
       return {weights_of(phase, panel + 1), phase.rows * plan.split.width(panel + 1) * kernels.lanes};
     };

@@ -10,6 +10,10 @@
 
 namespace neocog {
 
+// Bytes of a group's weights that stay in the second-level cache by themselves; larger ones are asked for
+// ahead, and read as seldom as can be.
+inline constexpr int64_t kResidentWeights = 1 << 20;
+
 struct TapPhaseAxis {
   int64_t start, count;         // outputs start + u * step, u < count
   std::vector<int64_t> offset;  // input offset of every tap of this axis

@@ -11,12 +11,12 @@ namespace {
 
 // A strip and one weight panel share the second-level cache, which has 1 MB or more where speed matters.
 constexpr int64_t kStripBytes = 384 << 10;
+// The same where each tile reads weights from beyond that cache: threads share out panels then rather than
+// pixels.
+constexpr int64_t kLongStripBytes = 1 << 20;
 // A panel of weights larger than this is taken in parts of half its size, so that one stays in that cache
 // while all pixels of a tile go past.
 constexpr int64_t kPanelBytes = 512 << 10;
-// Weights past which every tile reads them from beyond that cache: tiles are larger then, and threads share
-// out panels rather than pixels.
-constexpr int64_t kResidentBytes = 1 << 20, kLongStripBytes = 1 << 20;
 constexpr int64_t kShortRun = 64;  // elements under a tap, fewer than which are not worth a cut
 // Past this a tile gains nothing, and its results leave the cache before they are stored.
 constexpr int64_t kTilePixels = 768;
@@ -112,7 +112,7 @@ TapConvPlan tap_conv_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t gr
   // Tile: whole rows if they fit, then as many as fit; several tiles for every thread.
   const int64_t weight_bytes =
       plan.in_group * plan.out_group * kernel_h * kernel_w * static_cast<int64_t>(sizeof(T));
-  const bool resident = weight_bytes < kResidentBytes;
+  const bool resident = weight_bytes < kResidentWeights;
   const int64_t budget = (resident ? kStripBytes : kLongStripBytes) / static_cast<int64_t>(sizeof(T));
   const auto strip_size = [&](int64_t th, int64_t tw) {
     const int64_t rows = (th - 1) * h.in_step + span_h.hi - span_h.lo + 1;

@@ -9,6 +9,7 @@
 #include "core/scratch.h"
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/strip.h"
+#include "ops/conv/tap_conv.h"
 #include "ops/conv/tap_span.h"
 #include "ops/conv/turned.h"
 #include "ops/depthwise/depthwise.h"
@@ -21,8 +22,6 @@ namespace {
 
 // Depthwise results of one strip: they share the second-level cache with a weight panel and rows of x.
 constexpr int64_t kStripBytes = 320 << 10;
-// Pointwise weights past which every strip would wait for them anew.
-constexpr int64_t kResidentBytes = 1 << 20;
 
 // Depthwise results of all images as an image, and the kernels of both convolutions one after the other.
 template <class T>
@@ -39,7 +38,7 @@ void in_two_passes(const ConvGeometry& g, Image<const T> x, Weights<T> depthwise
 
 template <class T>
 SeparableMethod separable_method(const ConvGeometry& g, Image<const T> x, Image<T> y) {
-  const bool resident = g.out_channels * y.c * static_cast<int64_t>(sizeof(T)) < kResidentBytes;
+  const bool resident = g.out_channels * y.c * static_cast<int64_t>(sizeof(T)) < kResidentWeights;
   return resident || !x.channels_last() || !y.channels_last() ? SeparableMethod::kOnePass
                                                               : SeparableMethod::kTwoPasses;
 }
