@@ -11,4 +11,14 @@ NEOCOG_INLINE void with_constant(int64_t value, const F& f) {
   ((value == Values && (f.template operator()<Values>(), true)) || ...);
 }
 
+// f.template operator()<size>() for 1 <= size <= N.
+template <int N, class F>
+NEOCOG_INLINE void with_size(int64_t size, const F& f) {
+  if (size == N) {
+    f.template operator()<N>();
+  } else if constexpr (N > 1) {
+    with_size<N - 1>(size, f);
+  }
+}
+
 }  // namespace neocog

@@ -16,16 +16,6 @@ constexpr int64_t tile_rows(int64_t vectors) {
 template <class T>
 constexpr int64_t kMaxVectors = Vec<T>::lanes == 16 ? 4 : 2;
 
-// Calls f.template operator()<rows>(), rows at most R.
-template <int R, class F>
-NEOCOG_INLINE void with_rows(int64_t rows, const F& f) {
-  if (rows == R) {
-    f.template operator()<R>();
-  } else if constexpr (R > 1) {
-    with_rows<R - 1>(rows, f);
-  }
-}
-
 // Products between two requests for memory: time for a few lines to arrive.
 constexpr int64_t kFetchSteps = 32;
 
@@ -106,7 +96,7 @@ NEOCOG_INLINE void taps_rows(const TapsPanel<T>& g) {
                                  kLineBytes * max64(1, tiles * g.taps * ceil_div(g.run, kFetchSteps)));
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t p = g.pixels * i / tiles;
-    with_rows<kRows>(g.pixels * (i + 1) / tiles - p, [&]<int R>() __attribute__((always_inline)) {
+    with_size<kRows>(g.pixels * (i + 1) / tiles - p, [&]<int R>() __attribute__((always_inline)) {
       taps_tile<T, R, NR>(g, p, fetch, lines);
     });
   }
@@ -163,7 +153,7 @@ NEOCOG_INLINE void outer_rows(const OuterPanel<T>& g) {
   const int64_t tiles = ceil_div(g.rows, kRows);
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t f = g.rows * i / tiles;
-    with_rows<kRows>(g.rows * (i + 1) / tiles - f,
+    with_size<kRows>(g.rows * (i + 1) / tiles - f,
                      [&]<int R>() __attribute__((always_inline)) { outer_tile<T, R, NR>(g, f); });
   }
 }

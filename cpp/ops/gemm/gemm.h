@@ -49,6 +49,7 @@ struct PlanesPanel {
   int64_t y_plane, count;
   bool clamp;
   T lo, hi;
+  bool accumulate = false;  // starts from y instead of the bias
 };
 
 template <class T>

@@ -1,4 +1,5 @@
 // Kernel bodies of gemm.h with vectors along the pixels; no include guard on purpose.
+#include "core/constant.h"
 #include "ops/gemm/gemm.h"
 
 namespace neocog::NEOCOG_ISA {
@@ -24,7 +25,9 @@ NEOCOG_INLINE void planes_tile(const PlanesPanel<T>& g, int64_t q) {
   for (int o = 0; o < MR; ++o) {
     const V start = g.bias == nullptr ? V::zero() : V::set1(g.bias[o]);
 #pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) acc[o][j] = start;
+    for (int j = 0; j < NV; ++j) {
+      acc[o][j] = g.accumulate ? V::load(g.y + o * g.y_plane + q + j * V::lanes) : start;
+    }
   }
   const T* w = g.w;
   const T* plane = g.x + q;
@@ -52,16 +55,18 @@ NEOCOG_INLINE void planes_tile(const PlanesPanel<T>& g, int64_t q) {
   }
 }
 
+// Tiles of about equal width: a last one of one vector would share its broadcasts with no other.
 template <class T, int MR>
 NEOCOG_INLINE void planes_rows(const PlanesPanel<T>& g) {
   constexpr int kVectors = plane_vectors<T>(MR);
   constexpr int64_t lanes = Vec<T>::lanes;
-  int64_t q = 0;
-  for (; q + kVectors * lanes <= g.count; q += kVectors * lanes) planes_tile<T, MR, kVectors>(g, q);
-  if constexpr (kVectors > 2) {
-    for (; q + 2 * lanes <= g.count; q += 2 * lanes) planes_tile<T, MR, 2>(g, q);
+  const int64_t vectors = ceil_div(g.count, lanes), tiles = ceil_div(vectors, kVectors);
+  for (int64_t i = 0; i < tiles; ++i) {
+    const int64_t q = vectors * i / tiles;
+    with_size<kVectors>(vectors * (i + 1) / tiles - q, [&]<int NV>() __attribute__((always_inline)) {
+      planes_tile<T, MR, NV>(g, q * lanes);
+    });
   }
-  for (; q < g.count; q += lanes) planes_tile<T, MR, 1>(g, q);
 }
 
 template <class T>
