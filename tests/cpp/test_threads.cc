@@ -211,6 +211,11 @@ void ops_give_the_same_bits(Layout layout) {
   same_bits_for_any_number_of_threads("depthwise backward_weight", c * 9, [&](float* dw) {
     conv_backward_weight<float>(depthwise, input, grad_c, dw);
   });
+  const int64_t all = static_cast<int64_t>(x.size()) + c * 9 + c;
+  same_bits_for_any_number_of_threads("depthwise backward", all, [&](float* grads) {
+    float* const dw = grads + x.size();
+    conv_backward<float>(depthwise, input, grad_c, weight.data(), {grads, dw, dw + c * 9});
+  });
   const std::vector<float> pointwise = random_values(o * c, 6);
   same_bits_for_any_number_of_threads("separable_forward", n * o * p * q, [&](float* y) {
     separable_forward<float>(depthwise, input, weight.data(), pointwise.data(), epilogue,

@@ -29,6 +29,9 @@ CUT = {
     "blocks_of_channels_cut_along_rows": Depthwise((3, 20, 61, 130), (20, 1, 5, 5), padding=2),
     "blocks_of_channels_strided": Depthwise((2, 25, 50, 33), (25, 1, 5, 5), stride=2, padding=(1, 2)),
     "rows_too_long_for_blocks": Depthwise((1, 18, 3, 7001), (18, 1, 3, 3), padding=1),
+    "blocks_of_channels_without_padding": Depthwise((2, 20, 33, 40), (20, 1, 7, 7)),
+    "blocks_of_channels_padding_beyond_the_kernel": Depthwise((2, 17, 30, 26), (17, 1, 3, 3), padding=6),
+    "rows_strided_without_padding": Depthwise((2, 16, 35, 20), (16, 1, 5, 5), stride=2),
     "wide_rows_of_few_channels": Depthwise((1, 3, 5, 700), (3, 1, 3, 3), padding=1),
 }
 NAMED = (
@@ -60,6 +63,16 @@ def test_forward_is_within_the_documented_bound(case, isa, layout, rng):
 @named
 def test_backward_is_within_the_documented_bound(case, isa, layout, rng):
     checks.check_backward(problem(case, rng, np.float32, layout), rng)
+
+
+@named
+def test_gradients_alone_are_those_of_all_together(case, isa, layout, rng):
+    given = problem(case, rng, np.float32, layout)
+    grad_y = given.some_grad_y(rng)
+    for i, grad in enumerate(given.backward(grad_y)):
+        alone = given.backward(grad_y, output_mask=[i == j for j in range(3)])
+        assert [other is None for other in alone] == [i != j for j in range(3)]
+        np.testing.assert_allclose(alone[i], grad, rtol=1e-5, atol=1e-5 * float(np.abs(grad).max(initial=0)))
 
 
 @named

@@ -45,6 +45,18 @@ void conv_forward(const ConvGeometry& g, Image<const T> x, std::type_identity_t<
 }
 
 template <class T>
+void conv_backward(const ConvGeometry& g, Image<const T> x, Image<const T> dy, const T* weight,
+                   const ConvGradients<T>& grads) {
+  if (grads.x != nullptr && grads.weight != nullptr && depthwise_backward_suits(g, x, dy)) {
+    depthwise_backward(g, x, dy, weight, grads);
+    return;
+  }
+  if (grads.x != nullptr) conv_backward_x<T>(g, dy, weight, {grads.x, x.n, x.c, x.h, x.w, x.layout});
+  if (grads.weight != nullptr) conv_backward_weight(g, x, dy, grads.weight);
+  if (grads.bias != nullptr) conv_backward_bias(dy, grads.bias);
+}
+
+template <class T>
 void conv_backward_x(const ConvGeometry& g, Image<const T> dy, const T* weight, Image<T> dx) {
   conv_transpose_forward(g, dy, weight, Epilogue<T>{}, dx);
 }
@@ -84,6 +96,8 @@ void conv_backward_bias(Image<const T> dy, T* db) {
   template ConvKernel conv_kernel<T>(const ConvGeometry&, Layout, ConvMethod);                         \
   template void conv_forward<T>(const ConvGeometry&, Image<const T>, std::type_identity_t<Weights<T>>, \
                                 const Epilogue<T>&, Image<T>, ConvMethod);                             \
+  template void conv_backward<T>(const ConvGeometry&, Image<const T>, Image<const T>, const T*,        \
+                                 const ConvGradients<T>&);                                             \
   template void conv_backward_x<T>(const ConvGeometry&, Image<const T>, const T*, Image<T>);           \
   template void conv_backward_bias<T>(Image<const T>, T*);
 NEOCOG_INSTANTIATE(float)

@@ -43,6 +43,19 @@ template <class T>
 void conv_forward(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight,
                   const Epilogue<T>&, Image<T> y, ConvMethod = ConvMethod::kAuto);
 
+// Where gradients go; null where one is not wanted. x's is laid out as x, the weight's and the bias' are
+// dense.
+template <class T>
+struct ConvGradients {
+  T *x, *weight, *bias;
+};
+
+// Those that are wanted: the three below, in fewer passes over dy where that is faster. Without the weight's
+// the data of x is not read.
+template <class T>
+void conv_backward(const ConvGeometry&, Image<const T> x, Image<const T> dy, const T* weight,
+                   const ConvGradients<T>&);
+
 // dx[n,c,h,w] = sum of dy * weight over every output that x[n,c,h,w] went into.
 template <class T>
 void conv_backward_x(const ConvGeometry&, Image<const T> dy, const T* weight, Image<T> dx);

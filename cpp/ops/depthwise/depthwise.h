@@ -103,6 +103,14 @@ template <class T>
 void depthwise_transposed(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight,
                           const Epilogue<T>&, Image<T> y);
 
+// All gradients in one pass over dy. Those for x and the weight are wanted; that of the bias may be null. For
+// one kernel per channel and geometries that `depthwise_backward_suits` names.
+template <class T>
+bool depthwise_backward_suits(const ConvGeometry&, Image<const T> x, Image<const T> dy);
+template <class T>
+void depthwise_backward(const ConvGeometry&, Image<const T> x, Image<const T> dy, const T* weight,
+                        const ConvGradients<T>&);
+
 template <class T>
 void depthwise_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw);
 

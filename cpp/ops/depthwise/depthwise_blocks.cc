@@ -38,14 +38,7 @@ template <class T>
 void depthwise_blocks(const BlockRows& cut, const TapConvAxis& h, const TapConvAxis& w, Image<const T> x,
                       const T* weight, int64_t kernel_h, int64_t kernel_w, const Epilogue<T>& epilogue,
                       Image<T> y) {
-  std::vector<int64_t> packed_offset;
-  int64_t packed_size = 0;
-  for (const TapPhaseAxis& ph : h.phases) {
-    for (const TapPhaseAxis& pw : w.phases) {
-      packed_offset.push_back(packed_size);
-      packed_size += rows_weight_size<T>(ph, pw, y.c);
-    }
-  }
+  PackedPhases<T> phases(h, w, y.c);
   int64_t item_rows = std::min(cut.rows, h.positions);
   if (epilogue.moments != nullptr) {
     item_rows = whole_parts(item_rows, h.positions, epilogue.moments->cut(y, y.w));
@@ -58,21 +51,15 @@ void depthwise_blocks(const BlockRows& cut, const TapConvAxis& h, const TapConvA
   const int64_t x_size = std::min(x.h, (item_rows - 1) * h.in_step + span.hi - span.lo + 1) * x_row;
   const int64_t y_size = std::min(y.h, item_rows * h.out_step) * y_row;
 
-  Scratch scratch(Scratch::bytes_of<T>(packed_size) + Scratch::bytes_of<T>(x_row) +
+  Scratch scratch(Scratch::bytes_of<T>(phases.size()) + Scratch::bytes_of<T>(x_row) +
                   threads * (Scratch::bytes_of<T>(x_size) + Scratch::bytes_of<T>(y_size)));
-  T* const packed = scratch.take<T>(packed_size);
+  phases.pack(weight, kernel_h, kernel_w, scratch.take<T>(phases.size()));
   T* const zeros = scratch.take<T>(x_row);
   std::fill_n(zeros, x_row, T(0));
   std::vector<T*> x_blocks(threads), y_blocks(threads);
   for (int t = 0; t < threads; ++t) {
     x_blocks[t] = scratch.take<T>(x_size);
     y_blocks[t] = scratch.take<T>(y_size);
-  }
-  size_t phase = 0;
-  for (const TapPhaseAxis& ph : h.phases) {
-    for (const TapPhaseAxis& pw : w.phases) {
-      pack_rows_weight(ph, pw, weight, y.c, kernel_h, kernel_w, packed + packed_offset[phase++]);
-    }
   }
   const Finish<T> finish(epilogue);
 
@@ -89,27 +76,9 @@ void depthwise_blocks(const BlockRows& cut, const TapConvAxis& h, const TapConvA
     const auto row_of = [&](int64_t row) -> const T* {
       return row < first || row >= last ? nullptr : rows + (row - first) * x.w * channels;
     };
-    size_t index = 0;
-    for (const TapPhaseAxis& ph : h.phases) {
-      for (const TapPhaseAxis& pw : w.phases) {
-        const int64_t taps = static_cast<int64_t>(ph.offset.size() * pw.offset.size());
-        const RowJob<T> job{ph,
-                            pw,
-                            h.in_step,
-                            w.in_step,
-                            x.w,
-                            channels,
-                            packed + packed_offset[index++] + channel * taps,
-                            epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
-                            zeros,
-                            w.out_step * channels,
-                            finish.clamp,
-                            finish.clamp_hi};
-        run_rows(job, u0, std::min(u1, ph.count), 0, pw.count, row_of, [&](int64_t u) {
-          return results + ((ph.start + u * h.out_step - row0) * y.w + pw.start) * channels;
-        });
-      }
-    }
+    phases.run(u0, u1, x.w, channel, channels, epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
+               zeros, finish.clamp, finish.clamp_hi, row_of,
+               [&](int64_t row) { return results + (row - row0) * y.w * channels; });
     store_strip(results, channels, y, n, channel, channels, {row0, row1 - row0, 0, y.w}, 1, 1);
     finish_rectangle(epilogue, y, n, channel, channels, row0, row1, 0, y.w);
   });

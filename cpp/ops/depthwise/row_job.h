@@ -59,10 +59,11 @@ inline bool consecutive(const TapPhaseAxis& phase) {
 }
 
 // Writes outputs [col0, col1) of rows [begin, end). row_of(row) is that row of x, or null outside the image;
-// y_of(u) is output 0 of output row u.
+// y_of(u) is output 0 of output row u. Asks for `next` while it works, if there is that, instead of its own
+// rows.
 template <class T, class RowOf, class YOf>
 void run_rows(const RowJob<T>& job, int64_t begin, int64_t end, int64_t col0, int64_t col1,
-              const RowOf& row_of, const YOf& y_of) {
+              const RowOf& row_of, const YOf& y_of, const Ahead<T>* next = nullptr) {
   const DepthwiseKernels<T>& kernels = depthwise_kernels<T>();
   const int64_t taps_h = static_cast<int64_t>(job.h.offset.size()),
                 taps_w = static_cast<int64_t>(job.w.offset.size());
@@ -117,16 +118,18 @@ void run_rows(const RowJob<T>& job, int64_t begin, int64_t end, int64_t col0, in
         while (there < wanted && row_of(row + there) != nullptr) ++there;
         return there > 0 ? Ahead<T>{row_of(row), there * job.in_w * job.channels} : Ahead<T>{};
       };
-      if (col0 == 0 && col1 == job.w.count) {
-        const int64_t next = std::min(count, end - u - count), y_size = job.w.count * job.channels;
+      if (next != nullptr) {
+        g.ahead_x = next->part(u - begin, u + count - begin, end - begin);
+      } else if (col0 == 0 && col1 == job.w.count) {
+        const int64_t further = std::min(count, end - u - count), y_size = job.w.count * job.channels;
         const bool dense = job.y_step == job.channels;
         if (u == begin) {
           const int64_t above = std::max<int64_t>(0, -first);
           fetch(piece_of_x(first + above, used - above));
           if (dense) fetch<T>({y_of(u), count * y_size});
         }
-        g.ahead_x = piece_of_x(first + used, next * step);
-        if (dense) g.ahead_y = {next > 0 ? y_of(u + count) : nullptr, next * y_size};
+        g.ahead_x = piece_of_x(first + used, further * step);
+        if (dense) g.ahead_y = {further > 0 ? y_of(u + count) : nullptr, further * y_size};
       }
     }
     const Ahead<T> ahead_x = g.ahead_x, ahead_y = g.ahead_y;
@@ -139,5 +142,69 @@ void run_rows(const RowJob<T>& job, int64_t begin, int64_t end, int64_t col0, in
     }
   }
 }
+
+// The weights of all pairs of phases, packed, and output rows of all of them.
+template <class T>
+class PackedPhases {
+ public:
+  PackedPhases(const TapConvAxis& h, const TapConvAxis& w, int64_t channels)
+      : h_(h), w_(w), channels_(channels) {
+    for (const TapPhaseAxis& ph : h.phases) {
+      for (const TapPhaseAxis& pw : w.phases) {
+        offset_.push_back(size_);
+        size_ += rows_weight_size<T>(ph, pw, channels);
+      }
+    }
+  }
+  int64_t size() const { return size_; }  // elements of what `pack` writes
+  // weight (channels, kernel_h, kernel_w).
+  void pack(const T* weight, int64_t kernel_h, int64_t kernel_w, T* to) {
+    size_t phase = 0;
+    for (const TapPhaseAxis& ph : h_.phases) {
+      for (const TapPhaseAxis& pw : w_.phases) {
+        pack_rows_weight(ph, pw, weight, channels_, kernel_h, kernel_w, to + offset_[phase++]);
+      }
+    }
+    packed_ = to;
+  }
+  // All outputs of positions [u0, u1) of height, of `channels` channels from `channel` on, which are those of
+  // a pixel. row_of(row) is that row of x, or null; y_row(row) that row of y; `next` as in run_rows.
+  template <class RowOf, class YRow>
+  void run(int64_t u0, int64_t u1, int64_t in_w, int64_t channel, int64_t channels, const T* bias,
+           const T* zeros, bool clamp, T clamp_hi, const RowOf& row_of, const YRow& y_row,
+           const Ahead<T>* next = nullptr) const {
+    const int64_t phases = static_cast<int64_t>(offset_.size());
+    int64_t phase = 0;
+    for (const TapPhaseAxis& ph : h_.phases) {
+      for (const TapPhaseAxis& pw : w_.phases) {
+        const int64_t taps = static_cast<int64_t>(ph.offset.size() * pw.offset.size());
+        const RowJob<T> job{ph,
+                            pw,
+                            h_.in_step,
+                            w_.in_step,
+                            in_w,
+                            channels,
+                            packed_ + offset_[phase] + channel * taps,
+                            bias,
+                            zeros,
+                            w_.out_step * channels,
+                            clamp,
+                            clamp_hi};
+        const Ahead<T> share = next == nullptr ? Ahead<T>{} : next->part(phase, phase + 1, phases);
+        run_rows(
+            job, u0, std::min(u1, ph.count), 0, pw.count, row_of,
+            [&](int64_t u) { return y_row(ph.start + u * h_.out_step) + pw.start * channels; },
+            next == nullptr ? nullptr : &share);
+        ++phase;
+      }
+    }
+  }
+
+ private:
+  const TapConvAxis &h_, &w_;
+  int64_t channels_, size_ = 0;
+  std::vector<int64_t> offset_;
+  const T* packed_ = nullptr;
+};
 
 }  // namespace neocog
