@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -140,8 +141,12 @@ def _conv_transpose(node: Node, x: Array, weight: Array, bias: Any = None, resid
 
 @interprets("separable_conv")
 def _separable_conv(
-    node: Node, x: Array, depthwise: Array, pointwise: Array, bias: Any = None, residual: Any = None
+    node: Node, x: Array, depthwise: Array, pointwise: Array, bias: Any = None, residual: Any = None, *before: Array
 ) -> Array:
+    if before:
+        center, scale, shift = (values.reshape(-1, *[1] * (x.ndim - 2)) for values in before)
+        fused = {"activation": node["before_activation"], "alpha": node["before_alpha"]}
+        x = _activated(replace(node, attributes=fused), (x - center) * scale + shift)
     middle = windows.conv(node, x, depthwise, x.shape[1])
     y = np.moveaxis(np.tensordot(pointwise.reshape(pointwise.shape[:2]), middle, (1, 1)), 0, 1)
     return _activated(node, y, bias, residual)

@@ -84,8 +84,7 @@ void keep(Held& program, const WeightArgument& weights) {
 
 EpilogueArguments epilogue(const std::optional<Operand>& bias, const std::optional<Operand>& residual,
                            int activation, double alpha) {
-  require(0 <= activation && activation <= static_cast<int>(Activation::kHardswish), "unknown activation");
-  return {bias, residual, static_cast<Activation>(activation), static_cast<float>(alpha)};
+  return {bias, residual, activation_of(activation), static_cast<float>(alpha)};
 }
 
 void add_conv(Held& program, const Operand& x, const WeightArgument& weights,
@@ -108,10 +107,18 @@ void add_conv_transpose(Held& program, const Operand& x, const WeightArgument& w
 
 void add_separable(Held& program, const Operand& x, const WeightArgument& depthwise,
                    const WeightArgument& pointwise, const std::optional<Operand>& bias,
-                   const std::optional<Operand>& residual, const Operand& y, const Pair& stride,
-                   const Padding& padding, const Pair& dilation, int activation, double alpha) {
+                   const std::optional<Operand>& residual, const std::optional<Operand>& center,
+                   const std::optional<Operand>& scale, const std::optional<Operand>& shift, const Operand& y,
+                   const Pair& stride, const Padding& padding, const Pair& dilation, int activation,
+                   double alpha, int before_activation, double before_alpha) {
   const int64_t groups = image_of(x).c;
-  program.add(separable_conv_step(x, source(depthwise), source(pointwise),
+  std::optional<PrologueArguments> prologue;
+  require(center.has_value() == scale.has_value() && scale.has_value() == shift.has_value(),
+          "a batch norm before a convolution needs all of its values");
+  if (center) {
+    prologue = {*center, *scale, *shift, activation_of(before_activation), static_cast<float>(before_alpha)};
+  }
+  program.add(separable_conv_step(x, source(depthwise), source(pointwise), prologue,
                                   {stride, dilation, padding, groups},
                                   epilogue(bias, residual, activation, alpha), y));
   keep(program, depthwise);
@@ -139,7 +146,8 @@ void bind_engine(py::module_& m) {
       .def("conv_transpose", &add_conv_transpose, "x"_a, "weights"_a, "bias"_a, "residual"_a, "y"_a,
            "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "activation"_a, "alpha"_a)
       .def("separable_conv", &add_separable, "x"_a, "depthwise"_a, "pointwise"_a, "bias"_a, "residual"_a,
-           "y"_a, "stride"_a, "padding"_a, "dilation"_a, "activation"_a, "alpha"_a)
+           "center"_a, "scale"_a, "shift"_a, "y"_a, "stride"_a, "padding"_a, "dilation"_a, "activation"_a,
+           "alpha"_a, "before_activation"_a, "before_alpha"_a)
       .def("run", &run, "inputs"_a, "timed"_a = false, "threads"_a = 0)
       .def_property_readonly("arena_bytes", [](const Held& p) { return p.arena_elements() * sizeof(float); })
       .def_property_readonly("kernels", [](const Held& p) {

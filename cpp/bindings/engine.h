@@ -30,6 +30,11 @@ inline WeightSource source(const WeightArgument& weights) {
   return std::get<Operand>(weights);
 }
 
+inline Activation activation_of(int code) {
+  require(0 <= code && code <= static_cast<int>(Activation::kHardswish), "unknown activation");
+  return static_cast<Activation>(code);
+}
+
 void bind_engine_steps(ProgramClass& program);
 
 }  // namespace neocog::bindings

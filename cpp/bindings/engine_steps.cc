@@ -11,11 +11,6 @@ namespace {
 
 using MaybeOperand = std::optional<Operand>;
 
-Activation activation_of(int code) {
-  require(0 <= code && code <= static_cast<int>(Activation::kHardswish), "unknown activation");
-  return static_cast<Activation>(code);
-}
-
 PoolArguments pool(const Pair& kernel, const Pair& stride, const Padding& padding, const Pair& dilation) {
   return {kernel, stride, dilation, padding};
 }

@@ -52,6 +52,13 @@ struct EpilogueArguments {
   float alpha;
 };
 
+// One value per channel of x each: separable.h.
+struct PrologueArguments {
+  Operand center, scale, shift;
+  Activation activation;
+  float alpha;
+};
+
 // Images are (N, C, H, W), dense in one of the two layouts, or (N, C, L). Where channels or pixels are one,
 // both fit: the layout is then that of the other image.
 Step conv_step(const Operand& x, const WeightSource& weight, const WindowArguments&, const EpilogueArguments&,
@@ -60,6 +67,7 @@ Step conv_step(const Operand& x, const WeightSource& weight, const WindowArgumen
 Step conv_transpose_step(const Operand& x, const WeightSource& weight, const WindowArguments&,
                          const EpilogueArguments&, const Operand& y);
 Step separable_conv_step(const Operand& x, const WeightSource& depthwise, const WeightSource& pointwise,
-                         const WindowArguments&, const EpilogueArguments&, const Operand& y);
+                         const std::optional<PrologueArguments>&, const WindowArguments&,
+                         const EpilogueArguments&, const Operand& y);
 
 }  // namespace neocog

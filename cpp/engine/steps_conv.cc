@@ -115,8 +115,8 @@ Step conv_transpose_step(const Operand& x, const WeightSource& weight, const Win
 }
 
 Step separable_conv_step(const Operand& x, const WeightSource& depthwise, const WeightSource& pointwise,
-                         const WindowArguments& window, const EpilogueArguments& arguments,
-                         const Operand& y) {
+                         const std::optional<PrologueArguments>& before, const WindowArguments& window,
+                         const EpilogueArguments& arguments, const Operand& y) {
   const auto [in, out] = images(x, y);
   require(window.groups == in.c && depthwise.shape()[1] == 1,
           "a separable convolution has a group per channel");
@@ -126,15 +126,31 @@ Step separable_conv_step(const Operand& x, const WeightSource& depthwise, const 
   require(out.n == g.batch && out.c == pointwise.shape()[0] && out.h == g.h.out() && out.w == g.w.out(),
           "the result of a separable convolution has another shape");
   const EpilogueOf epilogue(arguments, y, out);
+  if (before) {
+    for (const Operand& values : {before->center, before->scale, before->shift}) {
+      check_operand(values);
+      require(values.dense() && values.size() == in.c, "a batch norm has one value per channel");
+    }
+  }
   const bool one_pass = separable_method<float>(g, in, out) == SeparableMethod::kOnePass;
-  Step step{
-      {x}, {y}, nullptr, one_pass ? "depthwise and pointwise in one pass" : "depthwise, then pointwise"};
+  const char* const name =
+      one_pass ? (before ? "batch norm, depthwise and pointwise in one pass"
+                         : "depthwise and pointwise in one pass")
+               : (before ? "batch norm, then depthwise, then pointwise" : "depthwise, then pointwise");
+  Step step{{x}, {y}, nullptr, name};
   depthwise.add_to(step.reads);
   pointwise.add_to(step.reads);
   epilogue.add_to(step.reads);
+  if (before) step.reads.insert(step.reads.end(), {before->center, before->scale, before->shift});
   step.run = [=](const Buffers& memory) {
+    Prologue<float> prologue{};
+    if (before) {
+      prologue = {memory.at(before->center), memory.at(before->scale), memory.at(before->shift),
+                  before->activation, before->alpha};
+    }
     separable_forward<float>(g, with_data<const float>(in, memory.at(x)), depthwise.at(memory),
-                             pointwise.at(memory), epilogue(memory), with_data(out, memory.at(y)));
+                             pointwise.at(memory), epilogue(memory), with_data(out, memory.at(y)),
+                             before ? &prologue : nullptr);
   };
   return step;
 }

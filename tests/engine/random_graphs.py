@@ -66,6 +66,10 @@ def _convolution(net: Random, x: str) -> None:
 
 def _separable(net: Random, x: str) -> None:
     c = net.channels(x)
+    if net.rng.integers(2):
+        x = net.batch_norm(x, c)
+        if net.rng.integers(2):
+            x = net.node("relu", x)
     y = net.conv(x, (c, 1, 3, 3), groups=c, padding=1, bias=bool(net.rng.integers(2)))
     if net.rng.integers(3) == 0:
         y = net.batch_norm(y, c)

@@ -120,6 +120,46 @@ def test_a_separable_convolution_with_a_residual(rng, layout):
     assert_close(CompiledModel(graph)(x), reference_graph.run(graph, [x])[0])
 
 
+BEFORE = {
+    "padded": ((2, 16, 9, 14), 16, {}),
+    "stride_and_more_padding": ((2, 20, 9, 8), 20, {"stride": [2, 2], "padding": [[3, 3], [4, 1]]}),
+    "multiplier": ((1, 6, 12, 7), 18, {}),
+    "one_row": ((3, 24, 1, 30), 24, {}),
+    "large_pointwise_weights": ((1, 544, 6, 5), 544, {}),
+}
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "elu"])
+@pytest.mark.parametrize("case", BEFORE.values(), ids=BEFORE)
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_a_separable_convolution_of_normalised_images(case, layout, activation, isa, rng):
+    shape, middle, window = case
+    c = shape[1]
+    constants = {
+        "d": rng.standard_normal((middle, 1, 3, 3)).astype(np.float32),
+        "p": (rng.standard_normal((middle, middle, 1, 1)) / 4).astype(np.float32),
+        "center": rng.standard_normal(c).astype(np.float32),
+        "scale": rng.standard_normal(c).astype(np.float32),
+        "shift": (1 + rng.standard_normal(c)).astype(np.float32),
+    }
+    inputs = ("x", "d", "p", None, None, "center", "scale", "shift")
+    before = {"before_activation": activation, "before_alpha": 0.6}
+    node = Node("separable_conv", inputs, ("y",), {**SAME, **window, **before})
+    graph = Graph([image_input(c)], ["y"], [node], constants)
+    x = lay_out(rng.standard_normal(shape).astype(np.float32), layout)
+    assert_close(CompiledModel(graph)(x), reference_graph.run(graph, [x])[0])
+
+
+def test_a_normalisation_must_be_whole(rng):
+    constants = {"d": np.ones((4, 1, 3, 3), np.float32), "p": np.ones((4, 4, 1, 1), np.float32)}
+    constants |= {"center": np.ones(4, np.float32), "few": np.ones(3, np.float32)}
+    x = np.ones((1, 4, 5, 5), np.float32)
+    for values, message in ((("center",), "must all be given"), (("center", "few", "center"), "need 4 values each")):
+        node = Node("separable_conv", ("x", "d", "p", None, None, *values), ("y",), dict(SAME))
+        with pytest.raises(ValueError, match=message):
+            CompiledModel(Graph([image_input(4)], ["y"], [node], constants))(x)
+
+
 def test_every_instruction_set(isa, rng):
     graph = residual_block(rng)
     x = rng.standard_normal((2, 16, 20, 20)).astype(np.float32)

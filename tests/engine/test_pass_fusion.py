@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from neocog.engine.graph import Graph
 from neocog.engine.operators import ACTIVATIONS
 from neocog.engine.passes.activations import activations
+from neocog.engine.passes.prologues import prologues
 from neocog.engine.passes.residuals import residuals
 from neocog.engine.passes.separables import separables
 from pass_checks import IMAGE, Net, assert_untouched, check, ops
@@ -192,6 +194,46 @@ def test_one_axis_stays(rng):
     net = Net(rng, x=("n", 4, "l"))
     net.conv(net.conv("x", (4, 1, 3), groups=4), (5, 4, 1))
     assert_untouched(net.graph(), separables)
+
+
+# Batch norms before separable convolutions
+
+
+def fused(graph: Graph) -> Graph:
+    return activations(separables(graph))
+
+
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+@pytest.mark.parametrize("residual", [False, True])
+def test_a_batch_norm_goes_into_the_separable_convolution_after_it(activation, residual, rng):
+    net = Net(rng)
+    y = net.batch_norm("x", 4, eps=1e-3)
+    if activation is not None:
+        y = net.node(activation, y, **({"alpha": 0.7} if activation in ("leaky_relu", "elu") else {}))
+    # Zeros of the padding are zeros behind the batch norm, whatever it makes of zeros.
+    y = net.conv(net.conv(y, (4, 1, 3, 3), groups=4, padding=1, bias=False), (4, 4, 1, 1))
+    if residual:
+        net.node("add", y, "x")
+    after = check(fused(residuals(net.graph())), prologues)
+    assert ops(after) == {"separable_conv": 1}
+    assert len(after.nodes[0].inputs) == 8
+    assert after.nodes[0].inputs[4] == ("x" if residual else None)
+    assert after.nodes[0]["before_activation"] == activation
+
+
+def test_a_batch_norm_that_others_need_stays(rng):
+    net = Net(rng)
+    norm = net.batch_norm("x", 4)
+    y = net.conv(net.conv(norm, (4, 1, 3, 3), groups=4, padding=1), (4, 4, 1, 1))
+    assert_untouched(fused(net.graph(y, norm)), prologues)
+
+
+def test_a_batch_norm_without_finite_scale_stays(rng):
+    net = Net(rng)
+    values = (net.weights(4), net.weights(4), net.weights(4), net.constant([1, 0, 1, 1]))
+    norm = net.node("batch_norm", "x", *values, eps=0.0)
+    net.conv(net.conv(norm, (4, 1, 3, 3), groups=4, padding=1), (4, 4, 1, 1))
+    assert_untouched(fused(net.graph()), prologues)
 
 
 # Activations

@@ -23,10 +23,31 @@ namespace {
 // Depthwise results of one strip: they share the second-level cache with a weight panel and rows of x.
 constexpr int64_t kStripBytes = 320 << 10;
 
+// `pixels` pixels of all channels, next to each other. x may be y.
+template <class T>
+void apply(const Prologue<T>& prologue, const T* x, int64_t pixels, int64_t channels, T* y) {
+  BatchNormLines<T> lines{const_cast<T*>(prologue.center), const_cast<T*>(prologue.scale), nullptr,
+                          const_cast<T*>(prologue.shift)};  // they are only read
+  batch_norm_kernels<T>().columns_forward(prologue.activation, prologue.alpha, lines, x, pixels, channels,
+                                          false, y);
+}
+
 // Depthwise results of all images as an image, and the kernels of both convolutions one after the other.
 template <class T>
 void in_two_passes(const ConvGeometry& g, Image<const T> x, Weights<T> depthwise_weight,
-                   Weights<T> pointwise_weight, const Epilogue<T>& epilogue, Image<T> y) {
+                   Weights<T> pointwise_weight, const Epilogue<T>& epilogue, Image<T> y,
+                   const Prologue<T>* prologue) {
+  if (prologue != nullptr) {
+    const TurnedImage<T> made(x);
+    constexpr int64_t kPixels = 256;
+    const int64_t pixels = x.n * x.h * x.w;
+    parallel_for(ceil_div(pixels, kPixels), [&](int64_t item, int) {
+      const int64_t at = item * kPixels * x.c;
+      apply(*prologue, x.data + at, std::min(kPixels, pixels - item * kPixels), x.c, made.image().data + at);
+    });
+    in_two_passes<T>(g, made.image(), depthwise_weight, pointwise_weight, epilogue, y, nullptr);
+    return;
+  }
   const TurnedImage<T> middle(Image<const T>{nullptr, y.n, g.out_channels, y.h, y.w, y.layout});
   depthwise_forward(g, x, depthwise_weight, Epilogue<T>{}, middle.image());
   const auto pixel = [](int64_t size) { return WindowAxis{size, 1, 1, 1, 0, 0}; };
@@ -47,10 +68,10 @@ template <class T>
 void separable_forward(const ConvGeometry& g, Image<const T> x,
                        std::type_identity_t<Weights<T>> depthwise_weight,
                        std::type_identity_t<Weights<T>> pointwise_weight, const Epilogue<T>& epilogue,
-                       Image<T> y) {
+                       Image<T> y, const Prologue<T>* prologue) {
   if (y.size() == 0) return;
   if (separable_method<T>(g, x, y) == SeparableMethod::kTwoPasses) {
-    in_two_passes<T>(g, x, depthwise_weight, pointwise_weight, epilogue, y);
+    in_two_passes<T>(g, x, depthwise_weight, pointwise_weight, epilogue, y, prologue);
     return;
   }
   const GemmKernels<T>& kernels = gemm_kernels<T>();
@@ -58,7 +79,7 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
   const TapPhaseAxis &ph = h.phases[0], &pw = w.phases[0];
   const int64_t channels = g.out_channels, multiplier = channels / x.c;
   const int64_t filters_size = rows_weight_size<T>(ph, pw, channels);
-  const bool in_place = x.channels_last() && multiplier == 1;
+  const bool in_place = x.channels_last() && multiplier == 1 && prologue == nullptr;
 
   const int64_t most = kStripBytes / static_cast<int64_t>(sizeof(T)) / (y.w * channels);
   int64_t rows = std::clamp<int64_t>(most / 2 * 2, 2,
@@ -122,7 +143,17 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
     const int64_t n = item / strips, u0 = item % strips * rows, u1 = std::min(u0 + rows, y.h);
     const int64_t first_row = g.h.tap(u0, 0);
     if (!in_place) {
-      load_strip(x, n, 0, x.c, {first_row, in_rows, 0, x.w}, space.loaded);
+      const int64_t begin = std::clamp<int64_t>(first_row, 0, x.h),
+                    end = std::clamp<int64_t>(first_row + in_rows, begin, x.h), row_size = x.w * x.c;
+      T* const inside = space.loaded + (begin - first_row) * row_size;
+      if (prologue == nullptr || !x.channels_last()) {
+        load_strip(x, n, 0, x.c, {first_row, in_rows, 0, x.w}, space.loaded);
+      } else if (multiplier > 1) {  // which expands the rows outside too
+        std::fill_n(space.loaded, in_rows * row_size, T(0));
+      }
+      if (prologue != nullptr) {
+        apply(*prologue, x.channels_last() ? x.at(n, 0, begin, 0) : inside, (end - begin) * x.w, x.c, inside);
+      }
       if (multiplier > 1) expand_row(space.loaded, in_rows * x.w * x.c, multiplier, space.expanded);
     }
     const T* const strip = multiplier > 1 ? space.expanded : space.loaded;
@@ -135,6 +166,14 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
     run_rows<T>({ph, pw, h.in_step, w.in_step, x.w, channels, filters, no_bias, zeros, channels, false, T(0)},
                 u0, u1, 0, y.w, row_of, middle_of);
 
+    // Rows of x for the item that this thread is likely to have next, while the product is at work.
+    Ahead<T> rows_of_next;
+    if (x.channels_last() && item + threads < items) {
+      const int64_t next = item + threads, first = g.h.tap(next % strips * rows, 0);
+      const int64_t begin = std::clamp<int64_t>(first, 0, x.h),
+                    end = std::clamp<int64_t>(first + in_rows, begin, x.h);
+      rows_of_next = {x.at(next / strips, 0, begin, 0), (end - begin) * x.w * x.c};
+    }
     const int64_t count = (u1 - u0) * y.w;
     for (int64_t panel = 0; panel < split.panels; ++panel) {
       const int64_t first = split.begin(panel) * kernels.lanes, vectors = split.width(panel);
@@ -143,7 +182,8 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
       kernels.taps_panel({space.middle, row, &no_tap, count, 1, channels, packed + channels * first, vectors,
                           columns, epilogue.bias == nullptr ? nullptr : epilogue.bias + first,
                           last ? y.at(n, first, u0, 0) : space.block, last ? out : block_out[vectors],
-                          finish.clamp, T(0), finish.clamp_hi});
+                          finish.clamp, T(0), finish.clamp_hi,
+                          rows_of_next.part(panel, panel + 1, split.panels)});
       if (!last) {
         store_strip(space.block, vectors * kernels.lanes, y, n, first, columns, {u0, u1 - u0, 0, y.w}, 1, 1);
       }
@@ -160,9 +200,11 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
 }
 
 template void separable_forward<float>(const ConvGeometry&, Image<const float>, Weights<float>,
-                                       Weights<float>, const Epilogue<float>&, Image<float>);
+                                       Weights<float>, const Epilogue<float>&, Image<float>,
+                                       const Prologue<float>*);
 template void separable_forward<double>(const ConvGeometry&, Image<const double>, Weights<double>,
-                                        Weights<double>, const Epilogue<double>&, Image<double>);
+                                        Weights<double>, const Epilogue<double>&, Image<double>,
+                                        const Prologue<double>*);
 
 template SeparableMethod separable_method<float>(const ConvGeometry&, Image<const float>, Image<float>);
 template SeparableMethod separable_method<double>(const ConvGeometry&, Image<const double>, Image<double>);

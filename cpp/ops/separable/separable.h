@@ -7,6 +7,7 @@
 // depthwise.h and conv.h, one after the other. Source: Chollet, "Xception", arXiv:1610.02357, section 1.
 #pragma once
 
+#include "ops/batch_norm/batch_norm.h"
 #include "ops/conv/conv.h"
 
 namespace neocog {
@@ -18,10 +19,21 @@ enum class SeparableMethod { kOnePass, kTwoPasses };
 template <class T>
 SeparableMethod separable_method(const ConvGeometry& g, Image<const T> x, Image<T> y);
 
+// What x goes through on its way to the depthwise kernels, per channel: f((x - center) * scale + shift).
+// Padding stays zero. In one pass it is applied to the rows of a strip, which then stay in the second-level
+// cache.
+template <class T>
+struct Prologue {
+  const T *center, *scale, *shift;
+  Activation activation = Activation::kIdentity;
+  T alpha = 0;
+};
+
 // `g` is the depthwise part: in_channels = groups = C, out_channels = C * M. y has any number of channels.
 template <class T>
 void separable_forward(const ConvGeometry& g, Image<const T> x,
                        std::type_identity_t<Weights<T>> depthwise_weight,
-                       std::type_identity_t<Weights<T>> pointwise_weight, const Epilogue<T>&, Image<T> y);
+                       std::type_identity_t<Weights<T>> pointwise_weight, const Epilogue<T>&, Image<T> y,
+                       const Prologue<T>* = nullptr);
 
 }  // namespace neocog

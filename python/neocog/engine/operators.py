@@ -93,10 +93,10 @@ ACTIVATIONS = (
 )
 
 
-def activation() -> dict[str, Attribute]:
+def activation(prefix: str = "") -> dict[str, Attribute]:
     """What is applied to a result before it is stored; alpha is leaky_relu's slope and elu's scale."""
     fused = Attribute(None, f"None or one of {', '.join(ACTIVATIONS)}", lambda v: v is None or v in ACTIVATIONS)
-    return {"activation": fused, "alpha": number(0.0)}
+    return {f"{prefix}activation": fused, f"{prefix}alpha": number(0.0)}
 
 
 @dataclass(frozen=True)
@@ -189,8 +189,10 @@ OPERATORS: dict[str, Operator] = {
             **activation(),
         },
     ),
-    # x, depthwise weight (C*M, 1, R, S), pointwise weight (O, C*M, 1, 1), bias, residual: no bias between the two
-    "separable_conv": Operator(3, 5, {**_WINDOW, **activation()}),
+    # x, depthwise weight (C*M, 1, R, S), pointwise weight (O, C*M, 1, 1), bias, residual: no bias between the two.
+    # With center, scale and shift, one number per channel each, the depthwise convolution is of
+    # before_activation((x - center) * scale + shift), padded with zeros.
+    "separable_conv": Operator(3, 8, {**_WINDOW, **activation(), **activation("before_")}),
     # y, and if wanted the int64 indices, counted within a plane
     "max_pool": Operator(1, 1, {"kernel": integers(), **_WINDOW, "ceil_mode": flag(False)}, outputs=2),
     "avg_pool": Operator(

@@ -88,7 +88,27 @@ def separable_conv(node: Node, build: Builder) -> None:
     pixels = shape[0] * math.prod(out)
     operations = 2 * pixels * depthwise[0] * (math.prod(kernel) + pointwise[0])
     weights = [build.layer_weights(_name(node, 1)), build.layer_weights(_name(node, 2))]
-    _window_step(node, build, "separable_conv", x, y, weights, pads, window, epilogue, operations)
+    bias, residual, *activation = epilogue
+    numbers = (_two(window["stride"], 1), _four(pads), _two(window["dilation"], 1), *activation)
+    before = _before(node, build, shape[1])
+    operands = (x, *weights, bias, residual, *before)
+    code, alpha = activation_code(node["before_activation"])
+    if node["before_activation"] in ("leaky_relu", "elu"):
+        alpha = node["before_alpha"]
+    reads = tuple(view for view in operands if isinstance(view, View))
+    build.step("separable_conv", *operands, y, *numbers, code, alpha, reads=reads, writes=(y,), operations=operations)
+
+
+def _before(node: Node, build: Builder, channels: int) -> list[View | None]:
+    """Center, scale and shift of what x goes through first; all None if there is no such thing."""
+    names = [_optional(node, place) for place in (5, 6, 7)]
+    views = [None if name is None else build.ordered(name) for name in names]
+    for view in views:
+        if (view is None) != (views[0] is None):
+            raise build.error("center, scale and shift must all be given, or none of them.")
+        if view is not None and view.size != channels:
+            raise build.error(f"center, scale and shift need {channels} values each, one per channel of x.")
+    return views
 
 
 @lowers("max_pool")
@@ -238,10 +258,8 @@ def _window_step(
     operations: int,
 ) -> None:
     bias, residual, code, alpha = epilogue
-    numbers = [_two(window["stride"], 1), _four(pads), _two(window["dilation"], 1)]
+    numbers = [_two(window["stride"], 1), _four(pads), _two(window["dilation"], 1), node["groups"]]
     operands = [x, *weights, bias, residual]
-    if method != "separable_conv":
-        numbers.append(node["groups"])
     reads = tuple(view for view in (x, *weights, bias, residual) if isinstance(view, View))
     build.step(method, *operands, y, *numbers, code, alpha, reads=reads, writes=(y,), operations=operations)
 

@@ -16,6 +16,7 @@ from neocog.engine.passes.identities import identities
 from neocog.engine.passes.linears import linears
 from neocog.engine.passes.paddings import paddings
 from neocog.engine.passes.patterns import patterns
+from neocog.engine.passes.prologues import prologues
 from neocog.engine.passes.residuals import residuals
 from neocog.engine.passes.separables import separables
 
@@ -26,7 +27,7 @@ __all__ = ["gains_from_sizes", "optimise", "specialise"]
 _REPEATED = (dead_code, constants, identities, patterns, linears, global_pools, paddings, crops, batch_norms)
 # These take from the former what they look for: convolutions without activations and with known weights. An activation
 # after an addition goes where the addition went.
-_ONCE = (residuals, separables, activations, dead_code)
+_ONCE = (residuals, separables, activations, prologues, dead_code)
 
 
 def gains_from_sizes(graph: Graph) -> bool:
