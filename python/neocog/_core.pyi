@@ -81,16 +81,18 @@ def conv_kernel(
     groups: int,
     channels_last: bool = False,
 ) -> str: ...
-def conv_backward_x(
+def conv_backward(
     dy: _Array,
+    x: _Array,
     weight: _Array,
-    in_size: _Ints,
     stride: _Ints,
     padding: _Ints,
     dilation: _Ints,
     groups: int,
+    mask: Sequence[bool],
     channels_last: bool,
-) -> _Array: ...
+    weight_channels_last: bool = ...,
+) -> tuple[_Array | None, _Array | None, _Array | None]: ...
 def conv_backward_weight(
     x: _Array,
     dy: _Array,
@@ -397,12 +399,17 @@ class Program(ProgramSteps):
         pointwise: _Weights,
         bias: _Operand | None,
         residual: _Operand | None,
+        center: _Operand | None,
+        scale: _Operand | None,
+        shift: _Operand | None,
         y: _Operand,
         stride: _Ints,
         padding: _Ints,
         dilation: _Ints,
         activation: int,
         alpha: float,
+        before_activation: int,
+        before_alpha: float,
     ) -> None: ...
     # Results are arrays of the kind of the first input; with `timed`, also the seconds of each step.
     @overload
