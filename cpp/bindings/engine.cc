@@ -78,6 +78,12 @@ py::object run(const Held& program, const std::vector<ArrayRef>& inputs, bool ti
   return py::make_tuple(std::move(results), seconds);
 }
 
+void prepare(const Held& program, int threads) {
+  const py::gil_scoped_release nogil;
+  const ThreadLimit limit(threads);
+  program.prepare();
+}
+
 void keep(Held& program, const WeightArgument& weights) {
   if (const auto* held = std::get_if<HeldWeights>(&weights)) program.arrays.push_back(held->array);
 }
@@ -149,6 +155,7 @@ void bind_engine(py::module_& m) {
            "center"_a, "scale"_a, "shift"_a, "y"_a, "stride"_a, "padding"_a, "dilation"_a, "activation"_a,
            "alpha"_a, "before_activation"_a, "before_alpha"_a)
       .def("run", &run, "inputs"_a, "timed"_a = false, "threads"_a = 0)
+      .def("prepare", &prepare, "threads"_a = 0)
       .def_property_readonly("arena_bytes", [](const Held& p) { return p.arena_elements() * sizeof(float); })
       .def_property_readonly("kernels", [](const Held& p) {
         std::vector<std::string> names;

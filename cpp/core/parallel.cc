@@ -17,6 +17,7 @@ namespace {
 
 std::atomic<int> requested{0};
 thread_local int limit_of_this_thread = 0;
+thread_local bool idle_thread = false;
 
 #ifdef _OPENMP
 // libgomp's pool does not survive a fork: a child that opened a parallel region would wait forever.
@@ -79,6 +80,14 @@ ThreadLimit::~ThreadLimit() {
   limit_of_this_thread = before_;
 }
 
+Idle::Idle(bool idle) : before_(idle_thread) {
+  idle_thread = idle;
+}
+
+Idle::~Idle() {
+  idle_thread = before_;
+}
+
 int threads_for(int64_t items) {
 #ifdef __SANITIZE_THREAD__
   if (nested) return 1;
@@ -94,6 +103,7 @@ int threads_for(int64_t items) {
 }
 
 void parallel_detail::run(int64_t items, int threads, Body body, void* context) {
+  if (idle_thread) return;
   if (threads <= 1) {
     for (int64_t item = 0; item < items; ++item) body(context, item, 0);
     return;

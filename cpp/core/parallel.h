@@ -21,6 +21,18 @@ class ThreadLimit {
   int before_;
 };
 
+// While it lives, parallel_for from this thread does nothing if `idle`, or works as ever if not: kernels that
+// are called only for what they keep (KeptWeights) skip their work, but not the making of that.
+class Idle {
+ public:
+  explicit Idle(bool idle);
+  ~Idle();
+  Idle(const Idle&) = delete;
+
+ private:
+  bool before_;
+};
+
 namespace parallel_detail {
 using Body = void (*)(void* context, int64_t item, int thread);
 void run(int64_t items, int threads, Body body, void* context);

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "core/memory.h"
+#include "core/parallel.h"
 #include "core/require.h"
 
 namespace neocog {
@@ -111,6 +112,25 @@ void Program::run(const float* const* inputs, float* const* outputs, double* sec
     const auto start = std::chrono::steady_clock::now();
     steps_[i].run(memory);
     seconds[i] = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+}
+
+void Program::prepare() const {
+  // Stand-ins for all memory of a run: kernels may look at it, but do no work.
+  int64_t elements = 0;
+  for (const Buffer& buffer : buffers_) {
+    if (buffer.kind != Kind::kConstant) elements = std::max(elements, buffer.elements);
+  }
+  const Arena arena(elements);
+  constexpr int64_t kPage = 4096 / sizeof(float);
+  for (int64_t i = 0; i < elements; i += kPage) arena.data()[i] = 0;
+  std::vector<float*> begin(buffers_.size());
+  for (size_t i = 0; i < buffers_.size(); ++i) {
+    begin[i] = buffers_[i].kind == Kind::kConstant ? buffers_[i].data : arena.data();
+  }
+  const Idle idle(true);
+  for (const Step& step : steps_) {
+    if (step.keeps) step.run(Buffers(begin.data()));
   }
 }
 

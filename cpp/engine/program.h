@@ -35,6 +35,7 @@ struct Step {
   std::vector<Operand> reads, writes;
   std::function<void(const Buffers&)> run;
   std::string kernel;  // what it runs, for people
+  bool keeps = false;  // something made of its weights (KeptWeights)
 };
 
 class Program {
@@ -60,6 +61,9 @@ class Program {
   // `inputs` and `outputs` have the elements they were added with. `seconds`, if not null, gets the time of
   // each step.
   void run(const float* const* inputs, float* const* outputs, double* seconds = nullptr) const;
+  // Makes what the steps keep of their weights, and touches the memory of a run: the first one then takes
+  // as long as those after it.
+  void prepare() const;
 
  private:
   enum class Kind { kArena, kConstant, kInput, kOutput };

@@ -29,8 +29,9 @@ class WeightSource {
   Weights<float> at(const Buffers& memory) const {
     return layer_ ? Weights<float>(layer_->data, &layer_->kept) : Weights<float>(memory.at(operand_));
   }
-  void add_to(std::vector<Operand>& reads) const {
-    if (!layer_) reads.push_back(operand_);
+  void add_to(Step& step) const {
+    if (!layer_) step.reads.push_back(operand_);
+    step.keeps = step.keeps || layer_;
   }
 
  private:

@@ -87,7 +87,7 @@ Step conv_step(const Operand& x, const WeightSource& weight, const WindowArgumen
           "the result of a convolution has another shape");
   const EpilogueOf epilogue(arguments, y, out);
   Step step{{x}, {y}, nullptr, name_of(conv_kernel<float>(g, in.channels_last() ? out.layout : in.layout))};
-  weight.add_to(step.reads);
+  weight.add_to(step);
   epilogue.add_to(step.reads);
   step.run = [=](const Buffers& memory) {
     conv_forward<float>(g, with_data<const float>(in, memory.at(x)), weight.at(memory), epilogue(memory),
@@ -105,7 +105,7 @@ Step conv_transpose_step(const Operand& x, const WeightSource& weight, const Win
           "the result of a transposed convolution has another shape");
   const EpilogueOf epilogue(arguments, y, out);
   Step step{{x}, {y}, nullptr, "transposed"};
-  weight.add_to(step.reads);
+  weight.add_to(step);
   epilogue.add_to(step.reads);
   step.run = [=](const Buffers& memory) {
     conv_transpose_forward<float>(g, with_data<const float>(in, memory.at(x)), weight.at(memory),
@@ -138,8 +138,8 @@ Step separable_conv_step(const Operand& x, const WeightSource& depthwise, const 
                          : "depthwise and pointwise in one pass")
                : (before ? "batch norm, then depthwise, then pointwise" : "depthwise, then pointwise");
   Step step{{x}, {y}, nullptr, name};
-  depthwise.add_to(step.reads);
-  pointwise.add_to(step.reads);
+  depthwise.add_to(step);
+  pointwise.add_to(step);
   epilogue.add_to(step.reads);
   if (before) step.reads.insert(step.reads.end(), {before->center, before->scale, before->shift});
   step.run = [=](const Buffers& memory) {

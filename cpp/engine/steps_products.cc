@@ -40,7 +40,7 @@ Step linear_step(const Operand& x, const WeightSource& weight, const std::option
     rows *= x.shape[i];
   }
   Step step{{x}, {y}, nullptr, "matrix product"};
-  weight.add_to(step.reads);
+  weight.add_to(step);
   if (bias) {
     check_operand(*bias);
     require(bias->dense() && bias->size() == out, "the bias of a linear layer has one value per output");

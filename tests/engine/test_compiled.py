@@ -160,6 +160,34 @@ def test_a_normalisation_must_be_whole(rng):
             CompiledModel(Graph([image_input(4)], ["y"], [node], constants))(x)
 
 
+@pytest.mark.parametrize("shape", [(1, 16, 12, 9), (2, 16, 40, 33)])
+def test_prepared_weights_are_those_of_a_call(shape, isa, rng):
+    graph = residual_block(rng)
+    x = rng.standard_normal(shape).astype(np.float32)
+    prepared, called = CompiledModel(graph), CompiledModel(graph)
+    prepared.prepare(shape)
+    expected = called(x)
+    kept = called._weights.kept_bytes
+    assert prepared._weights.kept_bytes == kept > 0
+    assert (prepared(x) == expected).all()
+    assert prepared._weights.kept_bytes == kept
+    prepared.prepare(x)  # again, from an array, while there is nothing left to do
+    assert (prepared(x) == expected).all()
+    with pytest.raises(ValueError, match="the network takes"):
+        prepared.prepare((1, 15, 9, 9))
+    with pytest.raises(TypeError, match="the network takes 1 inputs"):
+        prepared.prepare()
+
+
+def test_a_network_of_many_operators_can_be_prepared(rng):
+    network = Network(rng, 20)
+    prepared, called = CompiledModel(network.graph), CompiledModel(network.graph)
+    x = rng.standard_normal((2, 4, 11, 9)).astype(np.float32)
+    prepared.prepare(x.shape)
+    for y, expected in zip(prepared.run(x), called.run(x), strict=True):
+        np.testing.assert_array_equal(y, expected)
+
+
 def test_every_instruction_set(isa, rng):
     graph = residual_block(rng)
     x = rng.standard_normal((2, 16, 20, 20)).astype(np.float32)

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/memory.h"
+#include "core/parallel.h"
 #include "core/scratch.h"
 
 namespace neocog {
@@ -33,6 +34,7 @@ class KeptWeights {
     }
     forms_.push_back({key, acquire_block(static_cast<size_t>(count < 1 ? 1 : count) * sizeof(T))});
     T* const to = reinterpret_cast<T*>(forms_.back().block.data);
+    const Idle working(false);
     make(to);
     return to;
   }

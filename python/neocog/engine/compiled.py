@@ -67,6 +67,16 @@ class CompiledModel:
         plan, data = self._prepared(inputs)
         return _delivered(plan, plan.program.run(data, False, self.num_threads))
 
+    def prepare(self, *inputs: Any) -> None:
+        """Do now what the first call for inputs of these sizes would do: plan it, and pack the weights.
+
+        Args:
+            inputs: As in a call; or shapes, as tuples.
+        Raises:
+            As a call does.
+        """
+        self._prepared(_shaped(inputs))[0].program.prepare(self.num_threads)
+
     def profile(self, *inputs: Any, repeat: int = 10) -> Profile:
         """Time every step, and whole calls: medians of `repeat` calls, after one that packs the weights."""
         self.run(*inputs)
@@ -86,8 +96,7 @@ class CompiledModel:
         Args:
             inputs: As in a call; or shapes, as tuples.
         """
-        arrays = [np.zeros(x, np.float32) if isinstance(x, tuple) else x for x in inputs]
-        return explain(self._prepared(arrays)[0])
+        return explain(self._prepared(_shaped(inputs))[0])
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a `.neocog` file: the graph and its weights, for `neocog.load` on any machine."""
@@ -148,6 +157,11 @@ class CompiledModel:
     def __repr__(self) -> str:
         inputs = ", ".join(f"{i.name}: ({', '.join(map(str, i.shape))})" for i in self.graph.inputs)
         return f"CompiledModel({inputs} -> {', '.join(self.graph.outputs)}; {len(self.graph.nodes)} layers)"
+
+
+def _shaped(inputs: Sequence[Any]) -> list[Any]:
+    """Arrays in the place of shapes."""
+    return [np.zeros(x, np.float32) if isinstance(x, tuple) else x for x in inputs]
 
 
 def _data(name: str, value: Any) -> tuple[Any, tuple[tuple[int, ...], bool]]:
