@@ -228,7 +228,8 @@ def measure(
 
     Limits are as they were before or after, whichever is higher.
     """
-    progress = Progress(len(rows) * len(passes) + 2)
+    chosen = [(row, pass_) for row in rows for pass_ in passes if pass_ in row.passes]
+    progress = Progress(len(chosen) + 2)
     comparisons = []
     try:
         progress.step("the machine's limits")
@@ -240,10 +241,9 @@ def measure(
             probes = [machine_limits.Probes(count) for count in threads]
             for count in threads:
                 start(peers, count)
-            for row in rows:
-                for pass_ in passes:
-                    comparisons += compare(row, pass_, peers, rounds, probes, progress.step)
-                    progress.next()
+            for row, pass_ in chosen:
+                comparisons += compare(row, pass_, peers, rounds, probes, progress.step)
+                progress.next()
         progress.step("the machine's limits")
         after = [machine_limits.measure(count) for count in threads]
         return [one.best_of(other) for one, other in zip(before, after, strict=True)], comparisons
