@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     nets.add_argument(
         "--batch", type=_counts, default=(1, 8), metavar="N,...", help="every network with each batch (default: 1,8)"
     )
+    nets.add_argument(
+        "--precision", choices=("fp32", "bf16"), default="fp32", help="of convolutions and linear layers, of all"
+    )
     _add_peers(nets, list(bench.nets.PEERS))
     nets.set_defaults(run=run_nets)
     train = subparsers.add_parser(
@@ -165,9 +168,9 @@ def run_nets(args: argparse.Namespace) -> int:
     threads = args.threads or neocog.get_num_threads()
     peers, absent = contenders.find(args.peers)
     _tell(absent)
-    limits, comparisons = compare.measure(rows.rows(chosen, args.batch), peers, threads, args.repeat)
+    limits, comparisons = compare.measure(rows.rows(chosen, args.batch, args.precision), peers, threads, args.repeat)
     machine = describe(peers, threads)
-    settings = {"rounds": args.repeat, "skipped_peers": absent}
+    settings = {"rounds": args.repeat, "precision": args.precision, "skipped_peers": absent}
     lines = [*report.machine_text(machine, [threads]), *report.limits_text([limits])]
     lines += ["", *nets_report.table(comparisons, limits, args.show)]
     _deliver(args.json, lines, standings.as_json(machine, limits, settings, comparisons))
