@@ -24,17 +24,17 @@ bool feature(unsigned subleaf, int reg, unsigned bit) {
   return __get_cpuid_count(7, subleaf, &r[0], &r[1], &r[2], &r[3]) != 0 && ((r[reg] >> bit) & 1) != 0;
 }
 
-bool has_avx512_bf16() {
+[[maybe_unused]] bool has_avx512_bf16() {
   return feature(1, 0, 5);
 }
 
-bool has_amx_bf16() {
+[[maybe_unused]] bool has_amx_bf16() {
   return feature(0, 3, 22) && feature(0, 3, 24);
 }
 
 // Tiles are large, so Linux saves them only for processes that have asked. Refused where a thread has a
 // signal stack too small for them.
-bool permit_tiles() {
+[[maybe_unused]] bool permit_tiles() {
 #if defined(__linux__) && defined(SYS_arch_prctl)
   constexpr int kRequestPermission = 0x1023, kTileData = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;

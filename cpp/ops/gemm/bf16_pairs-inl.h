@@ -48,8 +48,7 @@ struct Store {
 };
 
 template <int Rows, int Vectors>
-NEOCOG_INLINE void pairs_tile(const Bf16Panels& g, const Bf16Run& run, const uint16_t* b,
-                              const Store<Vectors>& store) {
+NEOCOG_INLINE void pairs_tile(const Bf16Panels& g, const Bf16Run& run, const uint16_t* b, int64_t first) {
   V acc[Rows][Vectors];
 #pragma GCC unroll 12
   for (int i = 0; i < Rows; ++i) {
@@ -71,6 +70,7 @@ NEOCOG_INLINE void pairs_tile(const Bf16Panels& g, const Bf16Run& run, const uin
       }
     }
   }
+  const Store<Vectors> store(g, first);  // not earlier: the accumulators need the registers
 #pragma GCC unroll 12
   for (int i = 0; i < Rows; ++i) {
     if (const int64_t out = g.out[run.first + i]; out >= 0) store(acc[i], out);
@@ -86,7 +86,7 @@ void taps_panels(const Bf16Panels& g) {
     with_rows<kTileRows>(run.count, [&]<int Rows>() __attribute__((always_inline)) {
       for_panels(g, [&]<int Vectors>(const uint16_t* b, int64_t first) __attribute__((always_inline)) {
         fetch.next(lines);
-        pairs_tile<Rows, Vectors>(g, run, b, Store<Vectors>(g, first));
+        pairs_tile<Rows, Vectors>(g, run, b, first);
       });
     });
   }
