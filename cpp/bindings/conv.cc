@@ -87,7 +87,7 @@ std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& wei
   return with_dtype(weight, [&](auto zero) -> std::string {
     const ConvGeometry g = geometry(image[0], image[1], image[2], image[3], weight_sizes(weight),
                                     {stride, dilation, padding, groups});
-    if (bf16 && bf16_suits(g)) return bf16_conv_name();
+    if (bf16 && bf16_suits(g)) return bf16_conv_name(g);
     switch (neocog::conv_kernel<decltype(zero)>(
         g, channels_last ? Layout::kChannelsLast : Layout::kChannelsFirst)) {
       case ConvKernel::kDepthwise: return "depthwise";

@@ -92,7 +92,7 @@ Step conv_step(const Operand& x, const WeightSource& weight, const WindowArgumen
       {x},
       {y},
       nullptr,
-      bf16 ? bf16_conv_name() : name_of(conv_kernel<float>(g, in.channels_last() ? out.layout : in.layout))};
+      bf16 ? bf16_conv_name(g) : name_of(conv_kernel<float>(g, in.channels_last() ? out.layout : in.layout))};
   weight.add_to(step.reads);
   epilogue.add_to(step.reads);
   step.run = [=](const Buffers& memory) {

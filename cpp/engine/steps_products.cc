@@ -41,7 +41,7 @@ Step linear_step(const Operand& x, const WeightSource& weight, const std::option
     rows *= x.shape[i];
   }
   bf16 = bf16 && bf16_linear_suits(in, out);
-  Step step{{x}, {y}, nullptr, bf16 ? bf16_conv_name() : "matrix product"};
+  Step step{{x}, {y}, nullptr, bf16 ? bf16_linear_name() : "matrix product"};
   weight.add_to(step.reads);
   if (bias) {
     check_operand(*bias);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check.h"
+#include "core/bf16.h"
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "ops/conv/bf16_conv.h"

@@ -72,6 +72,17 @@ def test_whole_numbers_are_exact(op, case, bf16_unit, rng):
     assert (y == getattr(reference, op)(x, weight, **case.steps)).all()
 
 
+def test_taps_thousands_of_pixels_apart(bf16_unit, layout, rng):
+    """Only the one in the middle meets the image; memory for all that lies between them would be gigabytes."""
+    x = helpers.lay_out(helpers.normal(rng, (1, 16, 5, 6)), layout)
+    weight = helpers.normal(rng, (16, 16, 3, 3))
+    y = ops.conv2d(x, weight, padding=20000, dilation=20000, precision="bf16")
+    middle = reference.conv2d(rounded(x), rounded(weight[:, :, 1:2, 1:2]))
+    np.testing.assert_allclose(y, middle, rtol=1e-5, atol=1e-5)
+    steps = (1, 1), (20000,) * 4, (20000,) * 2
+    assert _core.conv_kernel(x.shape, weight, *steps, 1, layout == "NHWC", True) == "bf16, emulated"
+
+
 @pytest.mark.parametrize("threads", [2, 3], indirect=True)
 @pytest.mark.parametrize(("op", "case"), CUT)
 def test_any_number_of_threads_gives_the_same_bits(op, case, threads, bf16_unit, layout, rng):

@@ -226,7 +226,11 @@ bool bf16_suits(const ConvGeometry& g) {
   return g.groups == 1 || (in_group >= kGroupChannels && out_group >= kGroupChannels);
 }
 
-const char* bf16_conv_name() {
+const char* bf16_conv_name(const ConvGeometry& g) {
+  return bf16_strip_fits(g) ? bf16_linear_name() : "bf16, emulated";
+}
+
+const char* bf16_linear_name() {
   switch (active_bf16_unit()) {
     case Bf16Unit::kAmx: return "bf16, AMX tiles";
     case Bf16Unit::kAvx512: return "bf16, AVX-512 pairs";
@@ -240,7 +244,7 @@ void bf16_conv(const ConvGeometry& g, Image<const float> x, Weights<float> weigh
   const Bf16Kernels* const kernels = bf16_kernels();
   if (!bf16_suits(g)) {
     conv_forward<float>(g, x, weight, epilogue, y);
-  } else if (kernels == nullptr) {
+  } else if (kernels == nullptr || !bf16_strip_fits(g)) {
     emulated_conv(g, x, weight, epilogue, y);
   } else {
     unit_conv(*kernels, g, x, weight, epilogue, y);

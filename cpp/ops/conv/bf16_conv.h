@@ -12,7 +12,8 @@ namespace neocog {
 // little to gain and stay in float32, as does what has too few results for the columns of a tile.
 bool bf16_suits(const ConvGeometry&);
 // What does it: for people.
-const char* bf16_conv_name();
+const char* bf16_conv_name(const ConvGeometry&);
+const char* bf16_linear_name();
 
 // conv_forward in float32 where it does not suit.
 void bf16_conv(const ConvGeometry&, Image<const float> x, Weights<float> weight, const Epilogue<float>&,

@@ -17,6 +17,8 @@ constexpr int64_t kSmallTile = 64;
 // stored as planes.
 constexpr int64_t kPanelElements = (512 << 10) / static_cast<int64_t>(sizeof(uint16_t));
 constexpr int64_t kBlockElements = (128 << 10) / static_cast<int64_t>(sizeof(float));
+// The most that a strip may have for a run of outputs: 32 MB.
+constexpr int64_t kMostElements = int64_t{1} << 24;
 // Zeros that a pixel may be given for fewer steps.
 constexpr int64_t kMoreChannels = 16;
 
@@ -33,6 +35,13 @@ int64_t row_step(const Bf16ConvPlan& plan) {
 }
 
 }  // namespace
+
+bool bf16_strip_fits(const ConvGeometry& g) {
+  const int64_t channels = g.in_channels / g.groups + kMoreChannels;
+  const int64_t cols = span(g.w, g.w.stride, min64(g.w.out(), kBf16Columns));
+  // Divided, because the product may be too large to count.
+  return span(g.h, 1, 1) <= kMostElements / channels / cols;
+}
 
 Bf16Depth bf16_depth(int64_t channels, const WindowAxis& h, const WindowAxis& w) {
   const int64_t taps = h.kernel * w.kernel;

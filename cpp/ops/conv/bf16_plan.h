@@ -15,6 +15,9 @@ struct Bf16Depth {
   int64_t taps, runs;    // of the kernel; runs that merge neighbouring taps
   int64_t steps, depth;  // of a run
 };
+// Whether the pixels under a few outputs fit a thread's memory: not so where taps are thousands of pixels
+// apart.
+bool bf16_strip_fits(const ConvGeometry&);
 Bf16Depth bf16_depth(int64_t channels, const WindowAxis& h, const WindowAxis& w);
 
 struct Bf16ConvPlan {
