@@ -81,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     nets.add_argument(
         "--batch", type=_counts, default=(1, 8), metavar="N,...", help="every network with each batch (default: 1,8)"
     )
+    nets.add_argument(
+        "--precision", choices=("fp32", "bf16"), default="fp32", help="of convolutions and linear layers, of all"
+    )
     _add_peers(nets, list(bench.nets.PEERS))
     nets.set_defaults(run=run_nets)
     train = subparsers.add_parser(
@@ -165,9 +168,9 @@ def run_nets(args: argparse.Namespace) -> int:
     threads = args.threads or neocog.get_num_threads()
     peers, absent = contenders.find(args.peers)
     _tell(absent)
-    limits, comparisons = compare.measure(rows.rows(chosen, args.batch), peers, threads, args.repeat)
+    limits, comparisons = compare.measure(rows.rows(chosen, args.batch, args.precision), peers, threads, args.repeat)
     machine = describe(peers, threads)
-    settings = {"rounds": args.repeat, "skipped_peers": absent}
+    settings = {"rounds": args.repeat, "precision": args.precision, "skipped_peers": absent}
     lines = [*report.machine_text(machine, [threads]), *report.limits_text([limits])]
     lines += ["", *nets_report.table(comparisons, limits, args.show)]
     _deliver(args.json, lines, standings.as_json(machine, limits, settings, comparisons))
@@ -228,7 +231,8 @@ def measure(
 
     Limits are as they were before or after, whichever is higher.
     """
-    progress = Progress(len(rows) * len(passes) + 2)
+    chosen = [(row, pass_) for row in rows for pass_ in passes if pass_ in row.passes]
+    progress = Progress(len(chosen) + 2)
     comparisons = []
     try:
         progress.step("the machine's limits")
@@ -240,10 +244,9 @@ def measure(
             probes = [machine_limits.Probes(count) for count in threads]
             for count in threads:
                 start(peers, count)
-            for row in rows:
-                for pass_ in passes:
-                    comparisons += compare(row, pass_, peers, rounds, probes, progress.step)
-                    progress.next()
+            for row, pass_ in chosen:
+                comparisons += compare(row, pass_, peers, rounds, probes, progress.step)
+                progress.next()
         progress.step("the machine's limits")
         after = [machine_limits.measure(count) for count in threads]
         return [one.best_of(other) for one, other in zip(before, after, strict=True)], comparisons

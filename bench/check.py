@@ -42,7 +42,7 @@ def by_oracle(row: Row, pass_: Pass, arrays: Mapping[str, Array]) -> Results:
 
 
 class _Oracle:
-    """tests/reference.py as `neocog.ops`: it knows no fused activation."""
+    """tests/reference.py as `neocog.ops`: it knows no fused activation, and rounds nothing."""
 
     def __init__(self) -> None:
         tests = str(Path(__file__).parents[1] / "tests")
@@ -53,7 +53,7 @@ class _Oracle:
     def __getattr__(self, name: str) -> Any:
         op = getattr(self._reference, name)
 
-        def call(*args: Any, activation: str | None = None, **kwargs: Any) -> Any:
+        def call(*args: Any, activation: str | None = None, precision: str = "fp32", **kwargs: Any) -> Any:
             result = op(*args, **kwargs)
             if activation is None:
                 return result

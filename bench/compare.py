@@ -143,6 +143,6 @@ def _first_call(
     contender = entry.build(row, pass_, arrays)
     returned, seconds = timed(contender.call)
     outcome.first = contender.setup + seconds
-    errors = check.errors(contender.results(returned), reference)
+    errors = check.errors(contender.results(returned), reference, row.tolerance)
     outcome.error, outcome.rms_error = errors.largest, errors.rms
     return contender.call

@@ -148,7 +148,12 @@ class Torch(Peer):
         if channels_last:
             a = {k: t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for k, t in a.items()}
         prepare = row.torch_forward if pass_ == "forward" else row.torch_backward
-        return Contender(prepare(torch, a), lambda returned: tuple(t.numpy() for t in _taken(pass_, returned)))
+
+        def array(t: Any) -> Array:  # NumPy has no bfloat16
+            made: Array = (t.float() if t.dtype == torch.bfloat16 else t).numpy()
+            return made
+
+        return Contender(prepare(torch, a), lambda returned: tuple(map(array, _taken(pass_, returned))))
 
 
 class OnnxRuntime(Peer):

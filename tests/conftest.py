@@ -28,9 +28,21 @@ def available_isas() -> list[str]:
     return [isa for isa in ISAS if isa in _core.available_isas()]
 
 
+def bf16_units() -> list[tuple[str, str]]:
+    """What this CPU multiplies bfloat16 numbers with: an instruction set, and one of its units."""
+    from neocog import _core
+
+    units = [(isa, "emulated") for isa in available_isas()]
+    if "avx512" in available_isas():
+        units += [("avx512", unit) for unit in _core.available_bf16_units() if unit != "emulated"]
+    return units
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "isa" in metafunc.fixturenames:
         metafunc.parametrize("isa", available_isas(), indirect=True)
+    if "bf16_unit" in metafunc.fixturenames:
+        metafunc.parametrize("bf16_unit", bf16_units(), ids="-".join, indirect=True)
 
 
 @pytest.fixture
@@ -47,6 +59,22 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     before = _core.active_isa()
     _core.set_isa(request.param)
     yield request.param
+    _core.set_isa(before)
+
+
+@pytest.fixture
+def bf16_unit(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Runs the test once per instruction set with bfloat16 emulated, and once per unit that multiplies it."""
+    from neocog import _core
+
+    isa, unit = request.param
+    before = _core.active_isa()
+    _core.set_isa("avx512" if "avx512" in _core.available_isas() else before)  # where units other than this one show
+    unit_before = _core.active_bf16_unit()
+    _core.set_isa(isa)
+    _core.set_bf16_unit(unit)
+    yield unit
+    _core.set_bf16_unit(unit_before)
     _core.set_isa(before)
 
 

@@ -241,3 +241,35 @@ def test_results_outlive_what_made_them(rng):
         ops.conv2d(x, weight)
     for i, view in enumerate(kept):
         np.testing.assert_array_equal(view, (x + i)[0, 0, 5:10])
+
+
+BF16 = """
+import json, warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import neocog
+said = [[w.category.__name__, str(w.message)] for w in caught if "NEOCOG" in str(w.message)]
+print(json.dumps([neocog._core.active_bf16_unit(), said]))
+"""
+
+
+@pytest.mark.parametrize("name", _core.available_bf16_units())
+def test_neocog_bf16_chooses_the_unit(name):
+    assert run(BF16, NEOCOG_BF16=name) == [name, []]
+
+
+@pytest.mark.parametrize("value", ["", None], ids=["empty", "absent"])
+def test_without_neocog_bf16_the_best_is_taken(value):
+    environment = {} if value is None else {"NEOCOG_BF16": value}
+    assert run(BF16, **environment) == [_core.available_bf16_units()[-1], []]
+
+
+def test_an_unknown_neocog_bf16_warns_and_takes_the_best():
+    unit, ((category, message),) = run(BF16, NEOCOG_BF16="amx")
+    assert unit == _core.available_bf16_units()[-1]
+    assert category == "RuntimeWarning"
+    assert message == "NEOCOG_BF16 must be one of emulated, avx512_bf16, amx_bf16; it is ignored."
+
+
+def test_neocog_isa_has_the_last_word_on_bfloat16():
+    assert run(BF16, NEOCOG_ISA="scalar", NEOCOG_BF16=_core.available_bf16_units()[-1]) == ["emulated", []]

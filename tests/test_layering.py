@@ -58,7 +58,7 @@ def test_openmp_stays_in_one_file():
     assert [relative(p) for p in using] == ["cpp/core/parallel.cc"]
 
 
-ISAS = ("scalar", "avx2", "avx512", "neon")
+ISAS = ("scalar", "avx2", "avx512", "avx512bf16", "amx", "neon")
 PER_ISA = [p for p in SOURCES if p.suffix == ".cc" and p.stem.endswith(tuple(f"_{isa}" for isa in ISAS))]
 
 
@@ -91,7 +91,9 @@ def test_bodies_are_included_by_the_files_of_the_instruction_sets_alone():
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="needs an x86 compiler")
 def test_kernels_leave_no_symbol_that_another_instruction_set_could_share(tmp_path):
     """The linker keeps one copy of a weak symbol, and it may be one that this CPU cannot run."""
-    files = [p for p in PER_ISA if p.stem.endswith("_avx2")]
+    avx512 = ["-mavx2", "-mfma", "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mavx512bf16"]
+    flags = {"avx2": ["-mavx2", "-mfma"], "avx512bf16": avx512, "amx": [*avx512, "-mamx-tile", "-mamx-bf16"]}
+    files = [p for p in PER_ISA if p.stem.rpartition("_")[2] in flags]
     assert files
 
     def symbols(path: Path) -> list[str]:
@@ -102,8 +104,9 @@ def test_kernels_leave_no_symbol_that_another_instruction_set_could_share(tmp_pa
             "-O1",
             "-fPIC",
             "-w",
-            "-mavx2",
-            "-mfma",
+            *flags[path.stem.rpartition("_")[2]],
+            "-DNEOCOG_AVX512_BF16=1",
+            "-DNEOCOG_AMX=1",
             "-I",
             CPP,
             "-c",
@@ -122,7 +125,8 @@ def test_kernels_leave_no_symbol_that_another_instruction_set_could_share(tmp_pa
             assert not weak, f"{relative(path)} has weak symbols: {weak}"
             exported = [name for kind, name in kinds if kind.isupper() and kind not in "UW"]
             assert exported, f"{relative(path)} exports no table"
-            assert all(name.startswith("neocog::avx2::") for name in exported), exported
+            home = f"neocog::{path.stem.rpartition('_')[2]}::"
+            assert all(name.startswith(home) for name in exported), exported
 
 
 # Python

@@ -15,7 +15,7 @@ from bench.compare import Outcome, Step
 from bench.limits import Limits
 from bench.nets import NEOCOG
 from bench.nets.case import Case
-from bench.nets.peers import Entry, Peer
+from bench.nets.peers import BF16, Entry, Peer
 from bench.nets.rows import Row
 from bench.networks import Network, session
 from bench.ops.row import Array, Call
@@ -96,7 +96,8 @@ def _first_call(entry: Entry, case: Case, reference: Array, outcome: Outcome) ->
     contender = entry.build(case)
     returned, seconds = timed(contender.call)
     outcome.first = contender.setup + seconds
-    errors = check.errors(contender.results(returned), (reference,), entry.tolerance)
+    tolerance = BF16 if case.row.precision == "bf16" else entry.tolerance
+    errors = check.errors(contender.results(returned), (reference,), tolerance)
     outcome.error, outcome.rms_error = errors.largest, errors.rms
     return contender.call
 

@@ -22,6 +22,8 @@ from bench.timing import timed
 # Largest error allowed, as a part of the largest value. Sums in another order err by up to 3e-6 in these networks; the
 # Winograd transforms of ncnn and MNN by up to 1e-3, which the table shows and which is not called wrong.
 EXACT, WINOGRAD = 1e-5, 5e-3
+# Where operands are rounded to eight bits in every layer; ResNets err by 4e-3 to 5e-3.
+BF16 = 5e-2
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Peer(ABC):
     # What must be importable, and how one gets it where that has another name.
     modules: ClassVar[tuple[str, ...]] = ()
     tolerance: ClassVar[float] = EXACT
+    precisions: ClassVar[tuple[str, ...]] = ("fp32",)
 
     @classmethod
     def missing(cls) -> str | None:
@@ -53,7 +56,7 @@ class Peer(ABC):
 
     def unsuited(self, row: Row) -> str | None:
         """Why it cannot run this row, or None."""
-        return None
+        return None if row.precision in self.precisions else f"is not asked for {row.precision}"
 
     def entries(self) -> Iterator[Entry]:
         """The layouts it runs in: NCHW alone where a library chooses its own inside."""
@@ -69,12 +72,14 @@ class Neocog(Peer):
 
     name = bench.nets.NEOCOG
     distribution = "neocog"
+    precisions = ("fp32", "bf16")
 
     def build(self, case: Case) -> Contender:
         import neocog
 
         path = case.folder / "model.neocog"
-        neocog.compile(case.module, (torch.from_numpy(case.x),), dynamic=False).save(path)
+        example, precision = (torch.from_numpy(case.x),), case.row.precision
+        neocog.compile(case.module, example, dynamic=False, precision=precision).save(path)
         # The memory that waits from other shapes would make the first call faster than that of a fresh program.
         neocog.empty_cache()
         model, seconds = timed(partial(neocog.load, path, num_threads=case.threads))
@@ -87,6 +92,7 @@ class Torch(Peer):
     name = "torch"
     distribution = "torch"
     modules = ("torch",)
+    precisions = ("fp32", "bf16")
 
     def entries(self) -> Iterator[Entry]:
         yield from super().entries()
@@ -94,8 +100,9 @@ class Torch(Peer):
 
     def build(self, case: Case, channels_last: bool = False) -> Contender:
         layout = torch.channels_last if channels_last else torch.contiguous_format
-        module = copy.deepcopy(case.module).to(memory_format=layout)
-        return _inference(module, torch.from_numpy(case.x).contiguous(memory_format=layout))
+        dtype = _DTYPES[case.row.precision]
+        module = copy.deepcopy(case.module).to(dtype=dtype, memory_format=layout)
+        return _inference(module, torch.from_numpy(case.x).to(dtype).contiguous(memory_format=layout))
 
 
 class Compiled(Peer):
@@ -116,9 +123,12 @@ def _inference(module: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor) 
             return module(x)
 
     def results(y: Any) -> Results:
-        return (y.numpy(),)
+        return (y.float().numpy(),)
 
     return Contender(call, results)
+
+
+_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def everyone() -> dict[str, type[Peer]]:

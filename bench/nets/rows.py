@@ -25,6 +25,7 @@ class Row:
     """One network in inference on one batch."""
 
     network: Network
+    precision: str = "fp32"  # or "bf16": what every contender is asked for
 
     @property
     def name(self) -> str:
@@ -99,6 +100,6 @@ def _scale(layer: nn.Module, x: tuple[Tensor], y: Tensor) -> Tensor:
     return scaled
 
 
-def rows(chosen: Sequence[Network], batches: Sequence[int]) -> list[Row]:
+def rows(chosen: Sequence[Network], batches: Sequence[int], precision: str = "fp32") -> list[Row]:
     """Every network with each batch instead of its own."""
-    return [Row(replace(network, batch=batch)) for network in chosen for batch in batches]
+    return [Row(replace(network, batch=batch), precision) for network in chosen for batch in batches]

@@ -40,18 +40,19 @@ class OnnxRuntime(Peer):
 
 
 class OpenVino(Peer):
-    """One stream, and float32: its default may be bfloat16."""
+    """One stream, and float32 unless it is asked for bfloat16, which its default may be."""
 
     name = "OpenVINO"
     distribution = "openvino"
     modules = ("openvino", *EXPORTER)
+    precisions = ("fp32", "bf16")
 
     def build(self, case: Case) -> Contender:
         from openvino import Core
 
         core, path = Core(), case.onnx
         settings = {
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[case.row.precision],
             "INFERENCE_NUM_THREADS": case.threads,
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
@@ -74,7 +75,7 @@ class Ncnn(Peer):
     tolerance = WINOGRAD
 
     def unsuited(self, row: Row) -> str | None:
-        return None if row.batch == 1 else "takes one image at a time"
+        return super().unsuited(row) or (None if row.batch == 1 else "takes one image at a time")
 
     def build(self, case: Case) -> Contender:
         import ncnn

@@ -1,6 +1,6 @@
 """The rows of `python -m bench ops`: single operators, one file per family, in sets."""
 
-from bench.ops import batch_norm, complaints, conv, conv_transpose, depthwise, pool
+from bench.ops import batch_norm, bf16, complaints, conv, conv_transpose, depthwise, pool
 
 # Layers of common networks, batch 8.
 ROWS = (
@@ -13,4 +13,4 @@ ROWS = (
     *batch_norm.ROWS,
 )
 STANDARD = "standard"
-SETS = {STANDARD: ROWS, "complaints": complaints.ROWS}
+SETS = {STANDARD: ROWS, "complaints": complaints.ROWS, "bf16": bf16.ROWS}

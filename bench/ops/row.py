@@ -43,6 +43,9 @@ class Row(ABC):
 
     # Arrays whose axes are those of an image, and so change with the layout.
     IMAGES: ClassVar[frozenset[str]] = frozenset({"x", "grad_y"})
+    passes: ClassVar[tuple[Pass, ...]] = PASSES
+    # Largest error allowed, as a part of the largest value; None is that of `check.py`.
+    tolerance: ClassVar[float | None] = None
 
     @property
     def spatial(self) -> int:

@@ -2,6 +2,7 @@
 #include "ops/conv/conv.h"
 
 #include "bindings/conv_arguments.h"
+#include "ops/conv/bf16_conv.h"
 #include "ops/conv/conv_batch_norm.h"
 #include "ops/conv/winograd.h"
 #include "ops/conv/winograd_kernels.h"
@@ -12,7 +13,7 @@ namespace {
 py::object conv_forward(const ArrayRef& x, const ArrayRef& weight, const MaybeArray& bias,
                         const MaybeArray& residual, const Pair& stride, const Padding& padding,
                         const Pair& dilation, int64_t groups, int activation, double alpha,
-                        const MaybeLast& channels_last_or_none, bool direct) {
+                        const MaybeLast& channels_last_or_none, bool direct, bool bf16) {
   return with_dtype(x, [&](auto zero) -> py::object {
     using T = decltype(zero);
     const bool channels_last = channels_last_of(channels_last_or_none, x, weight);
@@ -24,7 +25,14 @@ py::object conv_forward(const ArrayRef& x, const ArrayRef& weight, const MaybeAr
     NewImage<T> y = new_image<T>(x, g.batch, g.out_channels, g.h.out(), g.w.out(), channels_last);
     const Epilogue<T> e = epilogue<T>(bias, residual, activation, alpha, y.image);
     const Image<T> out = y.image;
+    require(!bf16 || std::is_same_v<T, float>, "bf16 takes float32 arrays");
     const py::gil_scoped_release nogil;
+    if constexpr (std::is_same_v<T, float>) {
+      if (bf16) {
+        bf16_conv(g, in, w.get(), e, out);
+        return std::move(y.object);
+      }
+    }
     neocog::conv_forward<T>(g, in, w.get(), e, out, direct ? ConvMethod::kDirect : ConvMethod::kAuto);
     return std::move(y.object);
   });
@@ -74,10 +82,12 @@ std::string winograd_name(const ConvGeometry& g) {
 
 // The method that conv_forward takes for images of this shape (N, C, H, W), for people to read.
 std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& weight, const Pair& stride,
-                        const Padding& padding, const Pair& dilation, int64_t groups, bool channels_last) {
+                        const Padding& padding, const Pair& dilation, int64_t groups, bool channels_last,
+                        bool bf16) {
   return with_dtype(weight, [&](auto zero) -> std::string {
     const ConvGeometry g = geometry(image[0], image[1], image[2], image[3], weight_sizes(weight),
                                     {stride, dilation, padding, groups});
+    if (bf16 && bf16_suits(g)) return bf16_conv_name(g);
     switch (neocog::conv_kernel<decltype(zero)>(
         g, channels_last ? Layout::kChannelsLast : Layout::kChannelsFirst)) {
       case ConvKernel::kDepthwise: return "depthwise";
@@ -183,12 +193,13 @@ py::object conv_backward_bias(const ArrayRef& dy, bool channels_last) {
 
 void bind_conv(py::module_& m) {
   m.def("conv_forward", &conv_forward, "x"_a, "weight"_a, "bias"_a, "residual"_a, "stride"_a, "padding"_a,
-        "dilation"_a, "groups"_a, "activation"_a, "alpha"_a, "channels_last"_a, "direct"_a = false);
+        "dilation"_a, "groups"_a, "activation"_a, "alpha"_a, "channels_last"_a, "direct"_a = false,
+        "bf16"_a = false);
   m.def("conv_batch_norm_training", &conv_batch_norm_training, "x"_a, "weight"_a, "bias"_a, "bn_weight"_a,
         "bn_bias"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "eps"_a, "activation"_a, "alpha"_a,
         "channels_last"_a);
   m.def("conv_kernel", &conv_kernel, "image"_a, "weight"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a,
-        "channels_last"_a = false);
+        "channels_last"_a = false, "bf16"_a = false);
   m.def("conv_backward", &conv_backward, "dy"_a, "x"_a, "weight"_a, "stride"_a, "padding"_a, "dilation"_a,
         "groups"_a, "mask"_a, "channels_last"_a, "weight_channels_last"_a = false);
   m.def("conv_backward_weight", &conv_backward_weight, "x"_a, "dy"_a, "kernel"_a, "stride"_a, "padding"_a,

@@ -96,9 +96,9 @@ EpilogueArguments epilogue(const std::optional<Operand>& bias, const std::option
 void add_conv(Held& program, const Operand& x, const WeightArgument& weights,
               const std::optional<Operand>& bias, const std::optional<Operand>& residual, const Operand& y,
               const Pair& stride, const Padding& padding, const Pair& dilation, int64_t groups,
-              int activation, double alpha) {
+              int activation, double alpha, bool bf16) {
   program.add(conv_step(x, source(weights), {stride, dilation, padding, groups},
-                        epilogue(bias, residual, activation, alpha), y));
+                        epilogue(bias, residual, activation, alpha), y, bf16));
   keep(program, weights);
 }
 
@@ -148,7 +148,7 @@ void bind_engine(py::module_& m) {
           "add_input", [](Held& p, int64_t elements) { return p.add_input(elements); }, "elements"_a)
       .def("add_output", &add_output, "shape"_a)
       .def("conv", &add_conv, "x"_a, "weights"_a, "bias"_a, "residual"_a, "y"_a, "stride"_a, "padding"_a,
-           "dilation"_a, "groups"_a, "activation"_a, "alpha"_a)
+           "dilation"_a, "groups"_a, "activation"_a, "alpha"_a, "bf16"_a = false)
       .def("conv_transpose", &add_conv_transpose, "x"_a, "weights"_a, "bias"_a, "residual"_a, "y"_a,
            "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "activation"_a, "alpha"_a)
       .def("separable_conv", &add_separable, "x"_a, "depthwise"_a, "pointwise"_a, "bias"_a, "residual"_a,

@@ -47,8 +47,8 @@ void add_copy(Program& program, const Operand& x, const Operand& y) {
 }
 
 void add_linear(Program& program, const Operand& x, const WeightArgument& weights, const MaybeOperand& bias,
-                const Operand& y, int activation, float alpha) {
-  program.add(linear_step(x, source(weights), bias, y, activation_of(activation), alpha));
+                const Operand& y, int activation, float alpha, bool bf16) {
+  program.add(linear_step(x, source(weights), bias, y, activation_of(activation), alpha, bf16));
 }
 
 void add_matmul(Program& program, const Operand& a, const Operand& b, const Operand& y) {
@@ -116,7 +116,7 @@ void bind_engine_steps(ProgramClass& program) {
       .def("copy", &add_copy, "x"_a, "y"_a)
       // The program reads the weights' memory as long as it lives.
       .def("linear", &add_linear, "x"_a, "weights"_a, "bias"_a, "y"_a, "activation"_a = 0, "alpha"_a = 0.0f,
-           py::keep_alive<1, 3>())
+           "bf16"_a = false, py::keep_alive<1, 3>())
       .def("matmul", &add_matmul, "a"_a, "b"_a, "y"_a)
       .def("group_norm", &add_group_norm, "x"_a, "weight"_a, "bias"_a, "y"_a, "groups"_a, "eps"_a)
       .def("layer_norm", &add_layer_norm, "x"_a, "weight"_a, "bias"_a, "y"_a, "axes"_a, "eps"_a)

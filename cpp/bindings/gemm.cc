@@ -1,11 +1,12 @@
 #include "ops/gemm/gemm.h"
 
 #include "bindings/arrays.h"
+#include "ops/conv/bf16_conv.h"
 
 namespace neocog::bindings {
 namespace {
 
-py::array linear_forward(const py::array& x, const py::array& weight, const MaybeArray& bias) {
+py::array linear_forward(const py::array& x, const py::array& weight, const MaybeArray& bias, bool bf16) {
   return with_dtype(x, [&](auto zero) -> py::array {
     using T = decltype(zero);
     require(x.ndim() == 2 && weight.ndim() == 2 && x.shape(1) == weight.shape(1),
@@ -14,7 +15,14 @@ py::array linear_forward(const py::array& x, const py::array& weight, const Mayb
     const T *px = dense<T>(x, rows * in), *pw = dense<T>(weight, out * in), *pb = dense_or_null<T>(bias, out);
     py::array_t<T> y = new_dense<T>({rows, out});
     T* const out_data = y.mutable_data();
+    require(!bf16 || std::is_same_v<T, float>, "bf16 takes float32 arrays");
     const py::gil_scoped_release nogil;
+    if constexpr (std::is_same_v<T, float>) {
+      if (bf16) {
+        bf16_linear(rows, in, out, px, pw, pb, Activation::kIdentity, 0.0f, out_data);
+        return y;
+      }
+    }
     neocog::linear_forward<T>(rows, in, out, px, pw, pb, out_data);
     return y;
   });
@@ -52,7 +60,7 @@ py::array linear_backward_weight(const py::array& dy, const py::array& x) {
 }  // namespace
 
 void bind_gemm(py::module_& m) {
-  m.def("linear_forward", &linear_forward, "x"_a, "weight"_a, "bias"_a);
+  m.def("linear_forward", &linear_forward, "x"_a, "weight"_a, "bias"_a, "bf16"_a = false);
   m.def("linear_backward_x", &linear_backward_x, "dy"_a, "weight"_a);
   m.def("linear_backward_weight", &linear_backward_weight, "dy"_a, "x"_a);
 }

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "bindings/array_ref.h"
+#include "core/bf16.h"
 #include "core/isa.h"
 #include "core/memory.h"
 #include "core/parallel.h"
@@ -46,6 +47,22 @@ void set_isa(const std::string& name) {
                         "', not an instruction set of this CPU; see available_isas().");
 }
 
+std::vector<std::string> available_bf16_units() {
+  std::vector<std::string> names;
+  for (const Bf16Unit unit : kAllBf16Units) {
+    if (bf16_unit_available(unit)) names.emplace_back(bf16_unit_name(unit));
+  }
+  return names;
+}
+
+void set_bf16_unit(const std::string& name) {
+  for (const Bf16Unit unit : kAllBf16Units) {
+    if (name == bf16_unit_name(unit) && set_active_bf16_unit(unit)) return;
+  }
+  throw py::value_error("`name` is '" + name +
+                        "', not a bfloat16 unit of this CPU; see available_bf16_units().");
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
@@ -55,6 +72,10 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("available_isas", &available_isas);
   m.def("active_isa", [] { return std::string(isa_name(active_isa())); });
   m.def("set_isa", &set_isa, py::arg("name"));
+  m.attr("bf16_environment_error") = py::cast(bf16_environment_error());
+  m.def("available_bf16_units", &available_bf16_units);
+  m.def("active_bf16_unit", [] { return std::string(bf16_unit_name(active_bf16_unit())); });
+  m.def("set_bf16_unit", &set_bf16_unit, py::arg("name"));
   m.def(
       "memory_layout", [](const ArrayRef& images) { return static_cast<int>(memory_layout(images)); },
       py::arg("images"));

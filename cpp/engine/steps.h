@@ -62,8 +62,9 @@ struct PrologueArguments {
 
 // Images are (N, C, H, W), dense in one of the two layouts, or (N, C, L). Where channels or pixels are one,
 // both fit: the layout is then that of the other image.
+// With `bf16`, what suits it is computed from bfloat16 numbers (bf16_conv.h).
 Step conv_step(const Operand& x, const WeightSource& weight, const WindowArguments&, const EpilogueArguments&,
-               const Operand& y);
+               const Operand& y, bool bf16);
 // The window is that of the convolution from y to x; y's size says how many outputs there are.
 Step conv_transpose_step(const Operand& x, const WeightSource& weight, const WindowArguments&,
                          const EpilogueArguments&, const Operand& y);

@@ -1,6 +1,7 @@
 #include "engine/checks.h"
 #include "engine/operands.h"
 #include "engine/steps.h"
+#include "ops/conv/bf16_conv.h"
 #include "ops/conv_transpose/conv_transpose.h"
 #include "ops/depthwise/depthwise.h"
 #include "ops/separable/separable.h"
@@ -80,16 +81,26 @@ WeightSource::WeightSource(const Operand& operand) : operand_(operand) {
 }
 
 Step conv_step(const Operand& x, const WeightSource& weight, const WindowArguments& window,
-               const EpilogueArguments& arguments, const Operand& y) {
+               const EpilogueArguments& arguments, const Operand& y, bool bf16) {
   const auto [in, out] = images(x, y);
   const ConvGeometry g = geometry(in, weight.shape(), window);
   require(out.n == g.batch && out.c == g.out_channels && out.h == g.h.out() && out.w == g.w.out(),
           "the result of a convolution has another shape");
   const EpilogueOf epilogue(arguments, y, out);
-  Step step{{x}, {y}, nullptr, name_of(conv_kernel<float>(g, in.channels_last() ? out.layout : in.layout))};
+  bf16 = bf16 && bf16_suits(g);
+  Step step{
+      {x},
+      {y},
+      nullptr,
+      bf16 ? bf16_conv_name(g) : name_of(conv_kernel<float>(g, in.channels_last() ? out.layout : in.layout))};
   weight.add_to(step);
   epilogue.add_to(step.reads);
   step.run = [=](const Buffers& memory) {
+    if (bf16) {
+      bf16_conv(g, with_data<const float>(in, memory.at(x)), weight.at(memory), epilogue(memory),
+                with_data(out, memory.at(y)));
+      return;
+    }
     conv_forward<float>(g, with_data<const float>(in, memory.at(x)), weight.at(memory), epilogue(memory),
                         with_data(out, memory.at(y)));
   };

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "engine/checks.h"
+#include "ops/conv/bf16_conv.h"
 #include "ops/gemm/gemm.h"
 #include "ops/gemm/matmul.h"
 
@@ -27,7 +28,7 @@ int64_t matrix_stride(const Operand& operand, const Operand& y, size_t axis) {
 }  // namespace
 
 Step linear_step(const Operand& x, const WeightSource& weight, const std::optional<Operand>& bias,
-                 const Operand& y, Activation f, float alpha) {
+                 const Operand& y, Activation f, float alpha, bool bf16) {
   check_operand(x);
   check_result(y);
   require(x.ndim() >= 1 && x.ndim() == y.ndim() && x.dense() && y.dense(), "a linear layer needs dense rows");
@@ -39,7 +40,8 @@ Step linear_step(const Operand& x, const WeightSource& weight, const std::option
     require(x.shape[i] == y.shape[i], "rows of a linear layer do not agree");
     rows *= x.shape[i];
   }
-  Step step{{x}, {y}, nullptr, "matrix product"};
+  bf16 = bf16 && bf16_linear_suits(in, out);
+  Step step{{x}, {y}, nullptr, bf16 ? bf16_linear_name() : "matrix product"};
   weight.add_to(step);
   if (bias) {
     check_operand(*bias);
@@ -47,6 +49,11 @@ Step linear_step(const Operand& x, const WeightSource& weight, const std::option
     step.reads.push_back(*bias);
   }
   step.run = [=](const Buffers& memory) {
+    if (bf16) {
+      bf16_linear(rows, in, out, memory.at(x), weight.at(memory), bias ? memory.at(*bias) : nullptr, f, alpha,
+                  memory.at(y));
+      return;
+    }
     linear_forward<float>(rows, in, out, memory.at(x), weight.at(memory), bias ? memory.at(*bias) : nullptr,
                           f, alpha, memory.at(y));
   };

@@ -32,6 +32,8 @@ if _core.isa_environment_error is not None:
     _warnings.warn(
         f"NEOCOG_ISA {_core.isa_environment_error}; using {_core.active_isa()}.", RuntimeWarning, stacklevel=2
     )
+if _core.bf16_environment_error is not None:
+    _warnings.warn(f"NEOCOG_BF16 {_core.bf16_environment_error}; it is ignored.", RuntimeWarning, stacklevel=2)
 
 
 def __getattr__(name: str) -> _Any:

@@ -30,6 +30,7 @@ def show_config() -> dict[str, Any]:
         - `neocog`, `python`, `numpy`: versions; `platform`: the operating system.
         - `cpu`: `model`, `count` of logical processors, and how many are `usable` by this process.
         - `isa`: `active`, `available`, and `override`, the value of NEOCOG_ISA or None.
+        - `bf16`: the same of what multiplies bfloat16 numbers, and NEOCOG_BF16.
         - `threads`: `count`, `source`, and `environment`, the variables that are set.
         - `openmp`: paths of the OpenMP runtimes that this process holds; None where the system cannot tell.
         - `build`: `compiler`, `build_type`, `cxx_standard`, `openmp` and `sanitizer` of the compiled core.
@@ -52,6 +53,11 @@ def show_config() -> dict[str, Any]:
             "active": _core.active_isa(),
             "available": list(_core.available_isas()),
             "override": os.environ.get("NEOCOG_ISA") or None,
+        },
+        "bf16": {
+            "active": _core.active_bf16_unit(),
+            "available": list(_core.available_bf16_units()),
+            "override": os.environ.get("NEOCOG_BF16") or None,
         },
         "threads": _threads(),
         "openmp": _openmp_runtimes(),

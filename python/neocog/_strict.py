@@ -18,7 +18,8 @@ def strict() -> Iterator[None]:
 
     It switches Winograd's convolution off, forward and backward, wherever it comes from: `neocog.ops`,
     `neocog.torch.patch`, `torch.ops.neocog`, Keras. It holds for the whole process, all of its threads, until the last
-    of those who entered has left. `conv2d(..., algorithm="direct")` does the same for one forward call.
+    of those who entered has left. `conv2d(..., algorithm="direct")` does the same for one forward call. What asks for
+    `precision="bf16"` still gets it: nothing but that request lowers precision, and it sums as plainly.
 
     Example:
         >>> with neocog.strict():

@@ -49,6 +49,16 @@ def test_the_reference_is_float64_and_leaves_the_module_in_float32(case):
 # Who competes
 
 
+def test_in_bfloat16_those_compete_who_have_it():
+    row = Row(TINY.network, "bf16")
+    comparison = compare.compare(row, [contenders.Neocog(), contenders.Torch(), runtimes.OnnxRuntime()], 1, 1)
+    assert comparison.skipped == {"onnxruntime": "is not asked for bf16"}
+    assert [o.peer for o in comparison.outcomes] == ["neocog", "torch", "torch"]
+    for outcome in comparison.outcomes:
+        assert outcome.failure is None
+        assert 1e-4 < outcome.error < contenders.BF16  # float32 would err by less
+
+
 def test_a_command_line_knows_every_peer_without_importing_it():
     assert list(contenders.everyone()) == [names.NEOCOG, *names.PEERS]
 
@@ -296,7 +306,7 @@ def test_json_holds_every_contender_of_every_cell(capsys):
     record = json.loads(out)
     assert record["machine"]["peers"] == {"torch": "1.0", "ncnn": "1.0"}
     assert record["machine"]["bench_threads"] == 1
-    assert record["settings"] == {"rounds": 2, "skipped_peers": {"MNN": "not installed"}}
+    assert record["settings"] == {"rounds": 2, "precision": "fp32", "skipped_peers": {"MNN": "not installed"}}
     assert [row["name"] for row in record["rows"]] == ["tiny, batch 1", "tiny, batch 2"]
     assert [[c["peer"] for c in row["contenders"]] for row in record["rows"]] == [
         ["neocog", "torch", "ncnn"],

@@ -231,3 +231,22 @@ def test_words_that_make_no_command_are_code_2(capsys, words):
         cli.main(["convert", *words])
     assert left.value.code == 2
     assert "usage: neocog convert" in capsys.readouterr().err
+
+
+def test_a_file_keeps_the_precision_it_was_converted_with(tmp_path, capsys, rng):
+    weight = rng.standard_normal((8, 16, 3, 3), np.float32)
+    window = {"stride": [1, 1], "padding": [[0, 0], [0, 0]], "dilation": [1, 1]}
+    graph = Graph([Input("x", (1, 16, 8, 8))], ["y"], [Node("conv", ("x", "w"), ("y",), window)], {"w": weight})
+    path, made = write(graph, tmp_path / "plain.neocog"), tmp_path / "narrow.neocog"
+    assert run(capsys, "convert", path, made, "--precision", "bf16")[0] == 0
+
+    def kernel(*words):
+        code, out, _ = run(capsys, "run", *words, "--explain", "--json")
+        assert code == 0
+        (step,) = json.loads(out)["explanation"]["steps"]
+        return step["kernel"].partition(",")[0]
+
+    assert kernel(made) == "bf16"
+    assert kernel(made, "--precision", "fp32") != "bf16"
+    assert kernel(path) != "bf16"
+    assert kernel(path, "--precision", "bf16") == "bf16"

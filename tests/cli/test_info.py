@@ -51,6 +51,8 @@ def test_the_configuration_agrees_with_the_process():
     assert config["neocog"] == neocog.__version__
     assert config["isa"]["active"] == _core.active_isa()
     assert config["isa"]["available"] == _core.available_isas()
+    assert config["bf16"]["active"] == _core.active_bf16_unit()
+    assert config["bf16"]["available"] == _core.available_bf16_units()
     assert config["threads"]["count"] == neocog.get_num_threads()
     assert config["packages"].keys() == {
         "torch",

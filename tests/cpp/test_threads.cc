@@ -9,8 +9,10 @@
 #include <vector>
 
 #include "check.h"
+#include "core/bf16.h"
 #include "core/parallel.h"
 #include "core/scratch.h"
+#include "ops/conv/bf16_conv.h"
 #include "ops/conv/conv.h"
 #include "ops/conv_transpose/conv_transpose.h"
 #include "ops/gemm/gemm.h"
@@ -194,6 +196,13 @@ void ops_give_the_same_bits(Layout layout) {
     });
     same_bits_for_any_number_of_threads("conv_backward_x, 4x4", in, [&](float* dx) {
       conv_backward_x<float>(g, grads, kernels.data(), {dx, n, channels, axis.in, axis.in, layout});
+    });
+  }
+  for (const Bf16Unit unit : kAllBf16Units) {
+    if (!set_active_bf16_unit(unit)) continue;
+    const ConvGeometry g{n, c, o, 1, h, w};
+    same_bits_for_any_number_of_threads(bf16_unit_name(unit), n * o * p * q, [&](float* y) {
+      bf16_conv(g, input, weight.data(), epilogue, {y, n, o, p, q, layout});
     });
   }
   same_bits_for_any_number_of_threads("conv_backward_bias", o,

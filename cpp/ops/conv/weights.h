@@ -55,7 +55,16 @@ class KeptWeights {
 };
 
 // The kernels that keep something: the first number of a key.
-enum KeptForm : int64_t { kTapPanels, kFarTaps, kPlanes, kNarrowGroups, kWinogradKernels, kRows, kColumns };
+enum KeptForm : int64_t {
+  kTapPanels,
+  kFarTaps,
+  kPlanes,
+  kNarrowGroups,
+  kWinogradKernels,
+  kRows,
+  kColumns,
+  kBf16Panels
+};
 
 template <class T>
 struct Weights {
@@ -66,11 +75,11 @@ struct Weights {
 
   // Elements of scratch memory for a form of `count` elements.
   int64_t scratch(int64_t count) const { return kept == nullptr ? count : 0; }
-  // That form: the kept one, or made by make(T*) in scratch memory.
-  template <class Make>
-  const T* form(const KeptWeights::Key& key, int64_t count, Scratch& memory, const Make& make) const {
-    if (kept != nullptr) return kept->get<T>(key, count, make);
-    T* const to = memory.take<T>(count);
+  // That form, of elements of type E: the kept one, or made by make(E*) in scratch memory.
+  template <class E = T, class Make>
+  const E* form(const KeptWeights::Key& key, int64_t count, Scratch& memory, const Make& make) const {
+    if (kept != nullptr) return kept->get<E>(key, count, make);
+    E* const to = memory.take<E>(count);
     make(to);
     return to;
   }

@@ -188,6 +188,17 @@ def shape(text: str) -> tuple[int, ...]:
     return sizes
 
 
+def add_precision(parser: argparse.ArgumentParser) -> None:
+    """Add `--precision` to a command that compiles a model."""
+    from neocog.engine.operators import PRECISIONS
+
+    parser.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="of convolutions and linear layers; bf16 rounds what they multiply (default: the file's, or fp32)",
+    )
+
+
 def positive(text: str) -> int:
     """The type of an argument that counts something."""
     number = int(text) if text.isdecimal() else 0

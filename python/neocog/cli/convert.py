@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neocog.cli._models import EXPECTED, CommandError, failed, in_brackets, open_model, positive, shape
+from neocog.cli._models import EXPECTED, CommandError, add_precision, failed, in_brackets, open_model, positive, shape
 
 if TYPE_CHECKING:
     from neocog.engine.graph import Graph, Input
@@ -42,6 +42,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
         "where the model allows it.",
     )
     names.add_argument("--seed", type=int, default=0, help="of fresh weights (default: 0)")
+    add_precision(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.set_defaults(run=run)
 
@@ -76,7 +77,7 @@ def _convert(args: argparse.Namespace) -> dict[str, Any]:
 
         torch.manual_seed(args.seed)
     model = open_model(args.model, args.input, args.weights, **options)
-    graph = neocog.compile(model.graph).graph
+    graph = neocog.compile(model.graph, precision=args.precision).graph
     save(graph, output, metadata={"source": Path(args.model).name})
     weights = {id(array): array for array in graph.constants.values()}.values()
     return {

@@ -44,6 +44,9 @@ def _lines(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "CPU", f"{cpu['model']}, {_count(cpu['usable'], 'processor')} of {cpu['count']} usable"
     override = f"NEOCOG_ISA={isa['override']}" if isa["override"] else "NEOCOG_ISA not set"
     yield "instruction set", f"{isa['active']} (available: {', '.join(isa['available'])}; {override})"
+    bf16 = config["bf16"]
+    override = f"NEOCOG_BF16={bf16['override']}" if bf16["override"] else "NEOCOG_BF16 not set"
+    yield "bfloat16", f"{bf16['active']} (available: {', '.join(bf16['available'])}; {override})"
     yield "threads", f"{threads['count']}, from {threads['source']}"
     for name, value in threads["environment"].items():
         yield "", f"{name}={value}{'' if name == threads['source'] else ' (not what decided)'}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from neocog.cli import _inputs, _results
 from neocog.cli._inputs import Given, Wanted, make_inputs, named_file, numbers, positive_numbers
-from neocog.cli._models import EXPECTED, by_x, failed, positive, read_model
+from neocog.cli._models import EXPECTED, add_precision, by_x, failed, positive, read_model
 from neocog.cli._pictures import Preparation
 
 DESCRIPTION = """\
@@ -47,6 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     )
     parser.add_argument("--top", type=positive, default=5, metavar="K", help="how many classes (default: 5)")
     parser.add_argument("--labels", type=Path, metavar="FILE", help="names of the classes, one a line")
+    add_precision(parser)
     parser.add_argument("--threads", type=positive, metavar="N", help="default: as neocog.get_num_threads")
     parser.add_argument("--profile", action="store_true", help="print the time of every step")
     parser.add_argument("--explain", action="store_true", help="print the kernel of every step")
@@ -81,7 +82,7 @@ def _run(args: argparse.Namespace) -> dict[str, Any]:
         _results.check_output(args.output)
     labels = None if args.labels is None else _results.read_labels(args.labels)
     how = Preparation(args.size, args.resize, args.mean, args.std)
-    model = neocog.compile(read_model(args.model).graph, num_threads=args.threads)
+    model = neocog.compile(read_model(args.model).graph, precision=args.precision, num_threads=args.threads)
     given = make_inputs(model.inputs, Wanted(args.input or (), args.image or (), how, args.batch, args.seed))
     arrays = [item.array for item in given]
     results = {name: np.asarray(result) for name, result in zip(model.graph.outputs, model.run(*arrays), strict=True)}

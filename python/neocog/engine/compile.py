@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from neocog._checks import one_of
 from neocog.engine.compiled import CompiledModel
 from neocog.engine.graph import Graph
+from neocog.engine.operators import PRECISIONS
 
 FORMATS = "an nn.Module, an ExportedProgram, an ONNX model or the path of a .onnx, .pt2 or .neocog file"
 
@@ -17,7 +19,7 @@ def compile(
     example_inputs: Any = None,
     *,
     dynamic: bool = True,
-    precision: str = "fp32",
+    precision: str | None = None,
     num_threads: int | None = None,
 ) -> CompiledModel:
     """Make a network ready to run as one call, on NumPy arrays or PyTorch tensors.
@@ -28,19 +30,26 @@ def compile(
         example_inputs: For an nn.Module: a tuple of tensors, or one.
         dynamic: For an nn.Module: whether batch and image sizes stay open, where the model allows it. With False they
             are those of the example, and torch.export takes a fraction of the time.
-        precision: "fp32" is the only one.
+        precision: Of convolutions and linear layers. "bf16" allows these to round their input and weights to bfloat16,
+            with sums, and all data between layers, in float32 (`neocog.ops.conv2d`); `explain` names the steps that do,
+            and `save` keeps the choice. "fp32" does not allow it. None is "fp32", but a .neocog file or a graph that
+            was made with "bf16" stays so.
         num_threads: Threads of a call; None follows `neocog.set_num_threads`.
     Raises:
         TypeError: The model is none of these, or example inputs are missing.
+        ValueError: `precision` is none of these.
         UnsupportedError: Lists every operation that the engine does not have.
     """
-    if precision != "fp32":
-        raise ValueError(f"`precision` is {precision!r}; it must be 'fp32'.")
-    return CompiledModel(graph_of(model, example_inputs, dynamic=dynamic), num_threads=num_threads)
+    if precision is not None:
+        one_of("precision", precision, PRECISIONS)
+    graph = graph_of(model, example_inputs, dynamic=dynamic)
+    return CompiledModel(graph, precision=precision, num_threads=num_threads)
 
 
 def load(path: str | os.PathLike[str], *, num_threads: int | None = None) -> CompiledModel:
-    """Load a model that `CompiledModel.save` wrote. Needs NumPy alone; weights are mapped, not read, until used.
+    """Load a model that `CompiledModel.save` wrote, of the precision that it had.
+
+    Needs NumPy alone; weights are mapped, not read, until used.
 
     Raises:
         FileError: The file is damaged, or no `.neocog` file.

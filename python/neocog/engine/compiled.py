@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
-from neocog._checks import integer
+from neocog._checks import integer, one_of
 from neocog.engine.explain import Explanation, Profile, explain, profile
 from neocog.engine.graph import Array, Graph, Input
-from neocog.engine.passes import gains_from_sizes, optimise, specialise
+from neocog.engine.operators import PRECISIONS
+from neocog.engine.passes import gains_from_sizes, optimise, precisions, specialise
 from neocog.engine.plan import Plan, make_plan
 from neocog.engine.weights import WeightStore
 
@@ -30,12 +31,18 @@ class CompiledModel:
 
     Args:
         graph: What it computes; kept as it is.
+        precision: Of convolutions and linear layers, "fp32" or "bf16"; None leaves each as the graph has it.
         num_threads: Threads of a call; None follows `neocog.set_num_threads`.
     """
 
-    def __init__(self, graph: Graph, *, num_threads: int | None = None) -> None:
+    def __init__(self, graph: Graph, *, precision: str | None = None, num_threads: int | None = None) -> None:
         self.num_threads = 0 if num_threads is None else integer("num_threads", num_threads, minimum=1)
-        self.graph = optimise(graph)
+        if precision is None:
+            self.graph = optimise(graph)
+        else:
+            # Before: what is fused depends on it. After: some layers are made by the passes.
+            one_of("precision", precision, PRECISIONS)
+            self.graph = precisions(optimise(precisions(graph, precision)), precision)
         self._gains_from_sizes = gains_from_sizes(self.graph)
         self._weights = WeightStore(self.graph.constants.values())
         self._plans: OrderedDict[Any, Plan] = OrderedDict()

@@ -99,6 +99,14 @@ def activation(prefix: str = "") -> dict[str, Attribute]:
     return {f"{prefix}activation": fused, f"{prefix}alpha": number(0.0)}
 
 
+# What x and weight are rounded to before they are multiplied; sums are float32.
+PRECISIONS = ("fp32", "bf16")
+
+
+def precision() -> dict[str, Attribute]:
+    return {"precision": choice(*PRECISIONS, default="fp32")}
+
+
 @dataclass(frozen=True)
 class Operator:
     """The signature of an operator.
@@ -175,7 +183,7 @@ REDUCTIONS = ("mean", "sum", "max", "min", "prod", "sum_square", "norm1", "norm2
 
 OPERATORS: dict[str, Operator] = {
     # x, weight, bias, residual, which has the shape of y and is added before the activation
-    "conv": Operator(2, 4, {**_WINDOW, "groups": integer(1, 1), **activation()}),
+    "conv": Operator(2, 4, {**_WINDOW, "groups": integer(1, 1), **activation(), **precision()}),
     # output_size, if not None, says how many outputs of the window there are, instead of output_padding: "same"
     # paddings crop as Keras and ONNX do.
     "conv_transpose": Operator(
@@ -219,7 +227,7 @@ OPERATORS: dict[str, Operator] = {
     # y = x / (bias + alpha / size * sum of x^2 over `size` neighbouring channels) ^ beta, ONNX's LRN
     "lrn": Operator(1, 1, {"size": integer(REQUIRED, 1), "alpha": number(), "beta": number(), "bias": number()}),
     # y = x weight^T + bias, over the last axis of x
-    "linear": Operator(2, 3, activation()),
+    "linear": Operator(2, 3, {**activation(), **precision()}),
     "matmul": Operator(2, 2, {}),  # NumPy's
     "softmax": Operator(1, 1, {"axis": integer(-1)}),
     "log_softmax": Operator(1, 1, {"axis": integer(-1)}),

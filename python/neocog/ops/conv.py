@@ -14,6 +14,7 @@ from neocog._checks import Padding, Pair, integer, one_of, output_mask, padding_
 __all__ = ["conv1d", "conv1d_backward", "conv2d", "conv2d_backward"]
 
 ALGORITHMS = ("auto", "direct")
+PRECISIONS = ("fp32", "bf16")
 
 
 def conv2d(
@@ -28,6 +29,7 @@ def conv2d(
     activation: str | None = None,
     residual: Any = None,
     algorithm: str = "auto",
+    precision: str = "fp32",
     data_format: str = "NCHW",
 ) -> Array:
     r"""Convolve a batch of images (cross-correlation, as every framework has it).
@@ -48,6 +50,10 @@ def conv2d(
         algorithm: "direct" sums the products one by one; "auto" takes Winograd's method for kernels of 2, 3 or 5
             taps (along one axis or both) and stride 1, and of 4 taps and stride 2, in float32 where that is faster.
             `neocog.strict` switches it off everywhere.
+        precision: "bf16" rounds x and weight to bfloat16 (nearest, ties to even), multiplies these and sums the
+            products in float32; bias, residual, activation and all arrays are float32. What gains nothing stays in
+            float32: depthwise convolutions and other groups of fewer than 16 channels, fewer than 4 output channels,
+            sums of fewer than 16 products. Only float32 arrays. `neocog.strict` does not overrule it.
         data_format: Order of the axes of the shapes of x, residual and y.
     Returns:
         A new array of x's dtype and memory layout, shape (N, O, P, Q) in `data_format` order, with
@@ -59,10 +65,14 @@ def conv2d(
         Winograd's method rounds within tiles of 6x6 pixels: what is not finite, or much larger than its neighbours,
         shows in up to 5 pixels around it, and sums of small whole numbers need not be whole. Its RMS error is 1.1 to
         2.7 times direct's on random data (at most 4 times in the tests), the bound is in cpp/ops/conv/winograd.h.
+        "bf16": that of direct for the rounded x and weight, so at most 2**-7 * sum |x*w| more than that for those
+        given; denormal x, weight and products may count as zero.
     Source: LeCun et al., "Gradient-based learning applied to document recognition", 1998, section II; Lavin & Gray,
         "Fast algorithms for convolutional neural networks", 2015, arXiv:1509.09308.
     """
-    return _forward(x, weight, bias, stride, padding, dilation, groups, activation, residual, algorithm, data_format, 2)
+    return _forward(
+        x, weight, bias, stride, padding, dilation, groups, activation, residual, algorithm, precision, data_format, 2
+    )
 
 
 def conv1d(
@@ -77,6 +87,7 @@ def conv1d(
     activation: str | None = None,
     residual: Any = None,
     algorithm: str = "auto",
+    precision: str = "fp32",
     data_format: str = "NCL",
 ) -> Array:
     """Convolve a batch of signals; as `conv2d` with one spatial axis.
@@ -84,16 +95,19 @@ def conv1d(
     Args:
         x: Signals, shape (N, C, L), or (N, L, C) with `data_format="NLC"`; float32 or float64.
         weight: Kernels, shape (O, C/groups, S).
-        bias, stride, padding, dilation, groups, activation, residual, algorithm: As in `conv2d`; padding may be
-            ((left, right),).
+        bias, stride, padding, dilation, groups, activation, residual, algorithm, precision: As in `conv2d`; padding
+            may be ((left, right),).
         data_format: "NCL" or "NLC".
     Returns:
         A new array, shape (N, O, Q) in `data_format` order, Q = (L + left + right - dilation*(S-1) - 1) // stride + 1.
     Raises:
         TypeError, ValueError: As `conv2d`.
-    Accuracy: |error| <= (S*C/groups + 2) * eps * (|b| + sum |x*w|) per output before the activation.
+    Accuracy: |error| <= (S*C/groups + 2) * eps * (|b| + sum |x*w|) per output before the activation; "bf16" as in
+        `conv2d`.
     """
-    return _forward(x, weight, bias, stride, padding, dilation, groups, activation, residual, algorithm, data_format, 1)
+    return _forward(
+        x, weight, bias, stride, padding, dilation, groups, activation, residual, algorithm, precision, data_format, 1
+    )
 
 
 def conv2d_backward(
@@ -166,6 +180,15 @@ def kernels_of(name: str, weight: Any, dtype: np.dtype[Any], spatial: int) -> Ar
     return np.ascontiguousarray(array if spatial == 2 else array[:, :, None, :])
 
 
+def is_bf16(precision: str, dtype: np.dtype[Any]) -> bool:
+    """Whether bfloat16 is asked for, of arrays that may be computed so."""
+    if one_of("precision", precision, PRECISIONS) == "fp32":
+        return False
+    if dtype != np.float32:
+        raise TypeError(f"`precision` is 'bf16' and `x` has dtype {dtype}; it takes float32 arrays, which it rounds.")
+    return True
+
+
 def bias_of(name: str, bias: Any, dtype: np.dtype[Any], channels: int) -> Array | None:
     """A bias of one value per channel, or None."""
     if bias is None:
@@ -209,6 +232,7 @@ def _forward(
     activation: str | None,
     residual: Any,
     algorithm: str,
+    precision: str,
     data_format: str,
     spatial: int,
 ) -> Array:
@@ -216,6 +240,7 @@ def _forward(
     code, alpha = activation_code(activation)
     inputs = images("x", x, data_format, spatial)
     dtype = inputs.array.dtype
+    bf16 = is_bf16(precision, dtype)
     kernels = kernels_of("weight", weight, dtype, spatial)
     steps, pads, gaps, size = conv_geometry(inputs, kernels, stride, padding, dilation, groups, spatial)
     addend = None
@@ -238,6 +263,7 @@ def _forward(
         alpha,
         inputs.channels_last,
         algorithm == "direct",
+        bf16,
     )
     return deliver(y, data_format, spatial, batched=inputs.batched)
 

@@ -11,12 +11,12 @@ from neocog import _core
 from neocog._activations import activation_code
 from neocog._arrays import Array, as_array
 from neocog._checks import output_mask as mask_of
-from neocog.ops.conv import bias_of
+from neocog.ops.conv import bias_of, is_bf16
 
 __all__ = ["linear", "linear_backward"]
 
 
-def linear(x: Any, weight: Any, bias: Any = None, *, activation: str | None = None) -> Array:
+def linear(x: Any, weight: Any, bias: Any = None, *, activation: str | None = None, precision: str = "fp32") -> Array:
     """Multiply by a matrix and add a bias: y = f(x @ weight.T + bias).
 
     Args:
@@ -24,15 +24,18 @@ def linear(x: Any, weight: Any, bias: Any = None, *, activation: str | None = No
         weight: Shape (O, I), or (I,) for a single output without an axis.
         bias: Shape (O,), or () with a weight of shape (I,); None adds nothing.
         activation: Applied last; None or a name in `neocog.ops.ACTIVATIONS`.
+        precision: "bf16" multiplies x and weight rounded to bfloat16, and sums in float32, as `conv2d` does; fewer
+            than 4 outputs or 16 inputs stay in float32.
     Returns:
         A new array of x's dtype, shape (..., O).
     Raises:
         TypeError: An array is not float32 or float64, or dtypes differ.
         ValueError: `weight` or `bias` do not conform to x.
-    Accuracy: |error| <= (I + 2) * eps * (|b| + sum |x*w|) per output before the activation.
+    Accuracy: |error| <= (I + 2) * eps * (|b| + sum |x*w|) per output before the activation; "bf16" as in `conv2d`.
     """
     weight = as_array("weight", weight)
     rows, matrix, shape = _conform(x, weight)
+    bf16 = is_bf16(precision, rows.dtype)
     code, _ = activation_code(activation)
     addend = None
     if bias is not None:
@@ -43,7 +46,7 @@ def linear(x: Any, weight: Any, bias: Any = None, *, activation: str | None = No
             rows.dtype,
             matrix.shape[0],
         )
-    y = _core.linear_forward(rows, matrix, addend).reshape(shape)
+    y = _core.linear_forward(rows, matrix, addend, bf16).reshape(shape)
     return y if code == 0 else _core.elementwise_forward(y, *activation_code(activation))
 
 

@@ -261,7 +261,8 @@ def _window_step(
     numbers = [_two(window["stride"], 1), _four(pads), _two(window["dilation"], 1), node["groups"]]
     operands = [x, *weights, bias, residual]
     reads = tuple(view for view in (x, *weights, bias, residual) if isinstance(view, View))
-    build.step(method, *operands, y, *numbers, code, alpha, reads=reads, writes=(y,), operations=operations)
+    last = [code, alpha, node["precision"] == "bf16"] if method == "conv" else [code, alpha]
+    build.step(method, *operands, y, *numbers, *last, reads=reads, writes=(y,), operations=operations)
 
 
 def _two(values: Sequence[int], missing: int) -> tuple[int, int]:

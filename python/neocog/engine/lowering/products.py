@@ -34,6 +34,7 @@ def _linear(node: Node, build: Builder) -> None:
         bias,
         y,
         *fused_activation(node["activation"], node),
+        node["precision"] == "bf16",
         reads=tuple(view for view in (x, held, bias) if isinstance(view, View)),
         writes=(y,),
         operations=2 * math.prod(shape) * weight_shape[0],

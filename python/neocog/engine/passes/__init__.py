@@ -16,11 +16,12 @@ from neocog.engine.passes.identities import identities
 from neocog.engine.passes.linears import linears
 from neocog.engine.passes.paddings import paddings
 from neocog.engine.passes.patterns import patterns
+from neocog.engine.passes.precisions import precisions
 from neocog.engine.passes.prologues import prologues
 from neocog.engine.passes.residuals import residuals
 from neocog.engine.passes.separables import separables
 
-__all__ = ["gains_from_sizes", "optimise", "specialise"]
+__all__ = ["gains_from_sizes", "optimise", "precisions", "specialise"]
 
 # Each makes work for the others: a folded constant completes a pattern, a merged reshape leaves a batch norm next to
 # its convolution. What is dead goes first: as a user of values it would stand in the way of all others.

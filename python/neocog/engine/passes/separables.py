@@ -58,6 +58,8 @@ def _is_pointwise(node: Node, editor: Editor) -> bool:
     weight = _weight(node, editor)
     if weight is None or weight.shape[2:] != (1, 1) or node["groups"] != 1:
         return False
+    if node["precision"] != "fp32":  # of its own kernel, which costs less than the fusion saves
+        return False
     # "Same" paddings of a kernel of one pixel are none.
     padded = not isinstance(node["padding"], str) and any(map(any, node["padding"]))
     return not padded and all(step == 1 for step in node["stride"])
