@@ -11,8 +11,8 @@
 #include <stdexcept>
 
 #include "bindings/array_ref.h"
+#include "core/held_block.h"
 #include "core/image.h"
-#include "core/memory.h"
 #include "core/window.h"
 
 namespace neocog::bindings {
@@ -36,19 +36,12 @@ inline int64_t checked_product(std::initializer_list<int64_t> sizes) {
   return product;
 }
 
-struct HeldBlock {
-  Block block;
-  explicit HeldBlock(size_t bytes) : block(acquire_block(bytes)) {}
-  HeldBlock(const HeldBlock&) = delete;
-  ~HeldBlock() { release_block(block); }
-};
-
 // Uninitialised, 64-byte aligned so that vectors never straddle cache lines; strides in elements.
 template <class T>
 py::array_t<T> new_array(const std::vector<py::ssize_t>& shape, const std::vector<py::ssize_t>& strides,
                          int64_t size) {
   auto held = std::make_unique<HeldBlock>(static_cast<size_t>(size < 1 ? 1 : size) * sizeof(T));
-  T* const data = reinterpret_cast<T*>(held->block.data);
+  T* const data = held->template as<T>();
   py::capsule owner(held.get(), [](void* p) { delete static_cast<HeldBlock*>(p); });
   held.release();
   std::vector<py::ssize_t> bytes(strides);

@@ -114,7 +114,7 @@ class NewGradient {
     if (channels_last) block_.emplace(static_cast<size_t>(made.image.size()) * sizeof(T));
   }
   // Where the sums go, (O, I/groups, R, S); `finish` turns them where the channels come last.
-  T* sums() const { return block_ ? reinterpret_cast<T*>(block_->block.data) : data_; }
+  T* sums() const { return block_ ? block_->template as<T>() : data_; }
   void finish() const {
     if (block_) neocog::weight_channels_last(sizes_[0], sizes_[1], sizes_[2] * sizes_[3], sums(), data_);
   }

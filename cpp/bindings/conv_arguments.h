@@ -41,7 +41,7 @@ class WeightView {
   // Without Python's lock: this may take a while.
   const T* get() const {
     if (!block_) return data_;
-    T* const turned = reinterpret_cast<T*>(block_->block.data);
+    T* const turned = block_->template as<T>();
     weight_channels_first(sizes_[0], sizes_[1], sizes_[2] * sizes_[3], data_, turned);
     return turned;
   }

@@ -3,26 +3,17 @@
 #include <algorithm>
 #include <chrono>
 
-#include "core/memory.h"
+#include "core/held_block.h"
 #include "core/parallel.h"
 #include "core/require.h"
 
 namespace neocog {
 namespace {
 
-// Held for one run. As large as the blocks that wait for the next one (memory.h): a fresh one costs page
-// faults.
-class Arena {
- public:
-  explicit Arena(int64_t elements)
-      : block_(acquire_block(std::max(static_cast<size_t>(elements) * sizeof(float), kKeptBlock))) {}
-  ~Arena() { release_block(block_); }
-  Arena(const Arena&) = delete;
-  float* data() const { return reinterpret_cast<float*>(block_.data); }
-
- private:
-  Block block_;
-};
+// For one run. As large as the blocks that wait for the next one (memory.h): a fresh one costs page faults.
+size_t arena_bytes(int64_t elements) {
+  return std::max(static_cast<size_t>(elements) * sizeof(float), kKeptBlock);
+}
 
 }  // namespace
 
@@ -97,10 +88,10 @@ void Program::add(Step step) {
 }
 
 void Program::run(const float* const* inputs, float* const* outputs, double* seconds) const {
-  const Arena arena(buffers_[0].elements);
+  const HeldBlock arena(arena_bytes(buffers_[0].elements));
   std::vector<float*> begin(buffers_.size());
   for (size_t i = 0; i < buffers_.size(); ++i) begin[i] = buffers_[i].data;
-  begin[0] = arena.data();
+  begin[0] = arena.as<float>();
   for (size_t i = 0; i < inputs_.size(); ++i) begin[inputs_[i]] = const_cast<float*>(inputs[i]);
   for (size_t i = 0; i < outputs_.size(); ++i) begin[outputs_[i]] = outputs[i];
   const Buffers memory(begin.data());
@@ -121,12 +112,13 @@ void Program::prepare() const {
   for (const Buffer& buffer : buffers_) {
     if (buffer.kind != Kind::kConstant) elements = std::max(elements, buffer.elements);
   }
-  const Arena arena(elements);
+  const HeldBlock arena(arena_bytes(elements));
+  float* const memory = arena.as<float>();
   constexpr int64_t kPage = 4096 / sizeof(float);
-  for (int64_t i = 0; i < elements; i += kPage) arena.data()[i] = 0;
+  for (int64_t i = 0; i < elements; i += kPage) memory[i] = 0;
   std::vector<float*> begin(buffers_.size());
   for (size_t i = 0; i < buffers_.size(); ++i) {
-    begin[i] = buffers_[i].kind == Kind::kConstant ? buffers_[i].data : arena.data();
+    begin[i] = buffers_[i].kind == Kind::kConstant ? buffers_[i].data : memory;
   }
   const Idle idle(true);
   for (const Step& step : steps_) {

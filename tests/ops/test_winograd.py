@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import Any, NamedTuple
 
 import convolution_checks as checks
 import helpers
@@ -15,33 +14,7 @@ import pytest
 import reference
 import reference_winograd
 from neocog import _core, ops
-
-TRANSFORMS = 20  # roundings besides those of the sum over the channels
-DIRECT = "direct, vectors of channels"
-
-
-class Case(NamedTuple):
-    x: tuple[int, int, int, int]
-    weight: tuple[int, int, int, int]
-    pads: tuple[int, int, int, int] = (1, 1, 1, 1)
-    groups: int = 1
-    dilation: tuple[int, int] = (1, 1)
-
-    @property
-    def taps(self) -> tuple[int, int]:
-        return self.weight[2:]
-
-    @property
-    def kernel(self) -> str:
-        """What conv_kernel says of it."""
-        full = [reference_winograd.full_tile(taps) for taps in self.taps]
-        sizes = [f"{h}x{w}" if min(self.taps) > 1 else f"{h * w}" for h, w in (full, self.taps)]
-        return f"Winograd F({sizes[0]}, {sizes[1]})"
-
-    @property
-    def steps(self) -> dict[str, Any]:
-        return {"padding": (self.pads[:2], self.pads[2:]), "groups": self.groups, "dilation": self.dilation}
-
+from winograd_cases import DIRECT, TRANSFORMS, Case, arrays, kernel_of, some_grad_y, tiles_of, weight_gradient
 
 CASES = {
     "whole_tiles": Case((2, 16, 16, 20), (16, 16, 3, 3)),
@@ -74,16 +47,6 @@ CASES = {
     "one_dimension_of_two_taps": Case((2, 64, 1, 4101), (70, 64, 1, 2), (0, 0, 1, 0)),
 }
 named = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
-
-
-def arrays(case: Case, layout: str, rng: np.random.Generator, dtype: type = np.float32) -> list[np.ndarray]:
-    x = helpers.lay_out(helpers.normal(rng, case.x, dtype), layout)
-    return [x, helpers.normal(rng, case.weight, dtype), helpers.normal(rng, case.weight[:1], dtype)]
-
-
-def kernel_of(case: Case, x: np.ndarray, weight: np.ndarray) -> str:
-    last = x.strides[1] == x.itemsize
-    return _core.conv_kernel(x.shape, weight, (1, 1), case.pads, case.dilation, case.groups, last)
 
 
 @pytest.mark.parametrize(("m", "taps"), [(2, 3), (3, 3), (4, 3), (2, 5), (1, 2), (2, 2), (4, 2), (1, 1)])
@@ -145,23 +108,6 @@ SUMMED = {
 summed = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in SUMMED.items()])
 
 
-def weight_gradient(grad_y: np.ndarray, x: np.ndarray, weight: np.ndarray, case: Case) -> np.ndarray:
-    return ops.conv2d_backward(grad_y, x, weight, output_mask=(False, True, False), **case.steps)[1]
-
-
-def some_grad_y(case: Case, x: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    grad_y = np.empty_like(ops.conv2d(x, weight, **case.steps))
-    grad_y[...] = rng.standard_normal(grad_y.shape)
-    return grad_y
-
-
-def tiles_of(case: Case, grad_y: np.ndarray) -> int:
-    """How many products a point adds up."""
-    return len(grad_y) * math.prod(
-        len(reference_winograd.tiles(size, taps)) for size, taps in zip(grad_y.shape[2:], case.taps, strict=True)
-    )
-
-
 @summed
 def test_weight_gradient_is_within_the_documented_bound(case, isa, layout, rng):
     x, weight, _ = arrays(case, layout, rng)
@@ -192,203 +138,6 @@ def test_weight_gradient_has_the_same_bits_for_any_number_of_threads(case, threa
     many = weight_gradient(grad_y, x, weight, case).tobytes()
     neocog.set_num_threads(1)
     assert many == weight_gradient(grad_y, x, weight, case).tobytes()
-
-
-# A dilated kernel: every remainder of the step is an image of its own, of channels-last copies if need be.
-
-DILATED = {
-    "step_divides_the_image": Case((2, 24, 16, 16), (32, 24, 3, 3), (2, 2, 2, 2), dilation=(2, 2)),
-    "remainders_of_unequal_size": Case((1, 24, 29, 26), (24, 24, 3, 3), (4, 4, 3, 3), dilation=(4, 3)),
-    "one_step_only": Case((3, 24, 13, 18), (27, 24, 3, 3), (1, 1, 0, 0), dilation=(1, 3)),
-    "groups_uneven_padding": Case((1, 48, 19, 21), (54, 24, 3, 3), (0, 5, 2, 1), groups=2, dilation=(2, 2)),
-    "one_dimension": Case((2, 48, 1, 331), (50, 48, 1, 3), (0, 0, 5, 5), dilation=(1, 5)),
-    "one_dimension_in_parts_in_groups": Case((3, 96, 1, 1502), (98, 48, 1, 3), (0, 0, 3, 0), groups=2, dilation=(1, 3)),
-    "one_dimension_of_many_channels": Case((1, 300, 1, 230), (260, 300, 1, 3), (0, 0, 7, 7), dilation=(1, 7)),
-    "one_dimension_far_apart": Case((1, 64, 1, 2500), (64, 64, 1, 3), (0, 0, 600, 600), dilation=(1, 600)),
-    "one_dimension_of_five_taps": Case((1, 96, 1, 404), (97, 96, 1, 5), (0, 0, 4, 8), dilation=(1, 3)),
-    "five_by_five": Case((1, 32, 19, 21), (33, 32, 5, 5), (4, 4, 4, 6), dilation=(2, 3)),
-}
-dilated = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in DILATED.items()])
-
-
-def remainders(case: Case):
-    return [
-        tuple(np.s_[first::step] for first, step in zip(at, case.dilation, strict=True))
-        for at in np.ndindex(case.dilation)
-    ]
-
-
-@dilated
-def test_dilated_forward_is_within_the_documented_bound(case, isa, layout, rng):
-    x, weight, bias = arrays(case, layout, rng)
-    assert kernel_of(case, x, weight) == case.kernel
-    y = ops.conv2d(x, weight, bias, **case.steps)
-    padded = np.pad(x, ((0, 0), (0, 0), case.pads[:2], case.pads[2:]))
-    magnitude = np.zeros(y.shape)
-    for part in remainders(case):
-        magnitude[(..., *part)] = reference_winograd.magnitude(padded[(..., *part)], weight, (0, 0, 0, 0), case.groups)
-    expected = reference.conv2d(x, weight, bias, **case.steps)
-    helpers.assert_within(y, expected, magnitude + abs(bias)[:, None, None], case.weight[1] + TRANSFORMS)
-    helpers.assert_same_layout(y, x)
-
-
-@dilated
-def test_dilated_weight_gradient_is_within_the_documented_bound(case, isa, layout, rng):
-    x, weight, _ = arrays(case, layout, rng)
-    grad_y = some_grad_y(case, x, weight, rng)
-    grad_weight = weight_gradient(grad_y, x, weight, case)
-    with neocog.strict():
-        assert grad_weight.tobytes() != weight_gradient(grad_y, x, weight, case).tobytes(), "takes another method"
-    padded = np.pad(x, ((0, 0), (0, 0), case.pads[:2], case.pads[2:]))
-    magnitude, tiles = 0, 0
-    for part in remainders(case):
-        dy = grad_y[(..., *part)]
-        magnitude = magnitude + reference_winograd.weight_magnitude(
-            padded[(..., *part)], dy, (0, 0, 0, 0), case.groups, case.taps
-        )
-        tiles += tiles_of(case, dy)
-    _, expected, _ = reference.conv2d_backward(grad_y, x, weight, **case.steps)
-    helpers.assert_within(grad_weight, expected, magnitude, tiles + TRANSFORMS)
-
-
-@pytest.mark.parametrize("activation", [None, "relu", "silu"])
-@dilated
-def test_dilated_results_are_those_of_their_remainders(case, activation, isa, layout, rng):
-    """Forward with a residual, and the input gradient, which is a convolution by the turned kernel."""
-    x, weight, bias = arrays(case, layout, rng)
-    residual = some_grad_y(case, x, weight, rng)
-    y = ops.conv2d(x, weight, bias, residual=residual, activation=activation, **case.steps)
-    padded = np.pad(x, ((0, 0), (0, 0), case.pads[:2], case.pads[2:]))
-    for part in remainders(case):
-        inner = helpers.lay_out(np.ascontiguousarray(padded[(..., *part)]), layout)
-        beside = helpers.lay_out(np.ascontiguousarray(residual[(..., *part)]), layout)
-        alone = ops.conv2d(inner, weight, bias, residual=beside, activation=activation, groups=case.groups)
-        assert abs(y[(..., *part)] - alone).max() <= 2e-6 * abs(alone).max()
-    grad_x, _, _ = ops.conv2d_backward(residual, x, weight, output_mask=(True, False, False), **case.steps)
-    expected, _, _ = reference.conv2d_backward(residual, x, weight, **case.steps)
-    assert abs(grad_x - expected).max() <= 2e-6 * abs(expected).max()
-
-
-@pytest.mark.parametrize("threads", [2, 3], indirect=True)
-@dilated
-def test_dilated_results_have_the_same_bits_for_any_number_of_threads(case, threads, layout, rng):
-    x, weight, bias = arrays(case, layout, rng)
-    y = ops.conv2d(x, weight, bias, **case.steps)
-    grads = ops.conv2d_backward(y, x, weight, **case.steps)
-    neocog.set_num_threads(1)
-    assert y.tobytes() == ops.conv2d(x, weight, bias, **case.steps).tobytes()
-    for many, one in zip(grads, ops.conv2d_backward(y, x, weight, **case.steps), strict=True):
-        assert many.tobytes() == one.tobytes()
-
-
-# Stride 2: four taps along an axis are two phases of two.
-
-
-class Strided(NamedTuple):
-    image: tuple[int, int, int, int]  # (N, C, H, W): x, or y of the transposed convolution
-    weight: tuple[int, int, int, int]  # (O, C / groups, R, S)
-    padding: tuple[int, int] = (1, 1)
-    groups: int = 1
-
-    @property
-    def stride(self) -> tuple[int, int]:
-        return tuple(1 if taps == 1 else 2 for taps in self.weight[2:])
-
-    @property
-    def steps(self) -> dict[str, Any]:
-        return {"stride": self.stride, "padding": self.padding, "groups": self.groups}
-
-    @property
-    def outputs(self) -> list[int]:
-        sizes = zip(self.image[2:], self.padding, self.weight[2:], self.stride, strict=True)
-        return [(size + 2 * pad - taps) // step + 1 for size, pad, taps, step in sizes]
-
-
-STRIDED = {
-    "whole_tiles": Strided((2, 32, 64, 64), (32, 32, 4, 4)),
-    "last_tiles_of_all_sizes": Strided((3, 33, 68, 62), (40, 33, 4, 4)),
-    "odd_sizes_without_padding": Strided((2, 64, 69, 71), (32, 64, 4, 4), (0, 0)),
-    "wide_padding_in_groups": Strided((2, 128, 65, 66), (70, 64, 4, 4), (2, 3), groups=2),
-    "many_channels": Strided((8, 130, 33, 34), (150, 130, 4, 4)),
-    "one_dimension": Strided((2, 64, 1, 8200), (66, 64, 1, 4), (0, 1)),
-}
-strided = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in STRIDED.items()])
-
-
-def strided_arrays(case: Strided, layout: str, rng: np.random.Generator) -> list[np.ndarray]:
-    """x, its gradient's side and weight, and a bias for either side."""
-    x = helpers.lay_out(helpers.normal(rng, case.image), layout)
-    y = helpers.lay_out(helpers.normal(rng, (case.image[0], case.weight[0], *case.outputs)), layout)
-    weight = helpers.normal(rng, case.weight)
-    return [x, y, weight, helpers.normal(rng, case.weight[:1]), helpers.normal(rng, case.image[1:2])]
-
-
-def output_padding(case: Strided) -> tuple[int, ...]:
-    """What makes the transposed convolution as large as the image."""
-    sizes = zip(case.image[2:], case.outputs, case.padding, case.weight[2:], case.stride, strict=True)
-    return tuple(size - ((out - 1) * step - 2 * pad + taps) for size, out, pad, taps, step in sizes)
-
-
-@strided
-def test_strided_forward_is_within_the_documented_bound(case, isa, layout, rng):
-    x, _, weight, bias, _ = strided_arrays(case, layout, rng)
-    last, pads = x.strides[1] == x.itemsize, tuple(np.repeat(case.padding, 2))
-    kernel = _core.conv_kernel(x.shape, weight, case.stride, pads, (1, 1), case.groups, last)
-    assert kernel == ("Winograd F(4, 2), 2 phases" if x.shape[2] == 1 else "Winograd F(4x4, 2x2), 4 phases")
-    y = ops.conv2d(x, weight, bias, activation="relu", **case.steps)
-    expected = reference.relu(reference.conv2d(x, weight, bias, **case.steps))
-    magnitude = reference_winograd.strided_magnitude(abs(x), weight, pads, case.groups, case.outputs)
-    phases = math.prod(case.stride)
-    helpers.assert_within(y, expected, magnitude + abs(bias)[:, None, None], phases * case.weight[1] + TRANSFORMS)
-    helpers.assert_same_layout(y, x)
-
-
-@strided
-def test_strided_transposed_is_within_the_documented_bound(case, isa, layout, rng):
-    _, y, weight, _, bias = strided_arrays(case, layout, rng)
-    steps = {**case.steps, "output_padding": output_padding(case)}
-    x = ops.conv_transpose2d(y, weight, bias, **steps)
-    assert x.shape == case.image
-    with neocog.strict():
-        assert x.tobytes() != ops.conv_transpose2d(y, weight, bias, **steps).tobytes(), "takes another method"
-    expected = reference.conv_transpose2d(y, weight, bias, **steps)
-    magnitude = reference_winograd.transposed_magnitude(abs(y), weight, case.padding, case.groups, case.image[2:])
-    channels = case.weight[0] // case.groups
-    helpers.assert_within(x, expected, magnitude + abs(bias)[:, None, None], channels + TRANSFORMS)
-    helpers.assert_same_layout(x, y)
-    grad_x, _, _ = ops.conv2d_backward(y, x, weight, output_mask=(True, False, False), **case.steps)
-    helpers.assert_within(grad_x, expected - bias[:, None, None], magnitude, channels + TRANSFORMS)
-
-
-@pytest.mark.parametrize("activation", ["relu", "silu"])
-@strided
-def test_strided_residual_and_activation_are_those_afterwards(case, activation, layout, rng):
-    x, y, weight, bias, bias_x = strided_arrays(case, layout, rng)
-    then = getattr(ops, activation)
-    fused = ops.conv2d(x, weight, bias, residual=y, activation=activation, **case.steps)
-    afterwards = then(ops.conv2d(x, weight, bias, **case.steps) + y)
-    assert abs(fused - afterwards).max() <= 1e-6 * abs(afterwards).max()
-    wide = {**case.steps, "output_padding": output_padding(case)}
-    fused = ops.conv_transpose2d(y, weight, bias_x, activation=activation, **wide)
-    afterwards = then(ops.conv_transpose2d(y, weight, bias_x, **wide))
-    assert abs(fused - afterwards).max() <= 1e-6 * abs(afterwards).max()
-
-
-@pytest.mark.parametrize("threads", [2, 3], indirect=True)
-@strided
-def test_strided_results_have_the_same_bits_for_any_number_of_threads_and_layout(case, threads, isa, rng):
-    x, y, weight, bias, bias_x = strided_arrays(case, "NCHW", rng)
-    wide = {**case.steps, "output_padding": output_padding(case)}
-
-    def run(x, y):
-        return ops.conv2d(x, weight, bias, **case.steps), ops.conv_transpose2d(y, weight, bias_x, **wide)
-
-    many = run(x, y)
-    for last, first in zip(run(helpers.lay_out(x, "NHWC"), helpers.lay_out(y, "NHWC")), many, strict=True):
-        np.testing.assert_array_equal(last, first)
-    neocog.set_num_threads(1)
-    for one, first in zip(run(x, y), many, strict=True):
-        assert one.tobytes() == first.tobytes()
 
 
 # Stride one the other way round

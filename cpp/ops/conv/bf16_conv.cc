@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "core/memory.h"
+#include "core/held_block.h"
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "ops/conv/bf16_plan.h"
@@ -187,19 +187,6 @@ void few_rows(const Bf16Kernels& kernels, int64_t rows, int64_t in, int64_t out,
   });
 }
 
-class HeldBlock {
- public:
-  explicit HeldBlock(int64_t elements)
-      : block_(acquire_block(static_cast<size_t>(std::max<int64_t>(1, elements)) * sizeof(float))) {}
-  ~HeldBlock() { release_block(block_); }
-  HeldBlock(const HeldBlock&) = delete;
-  HeldBlock& operator=(const HeldBlock&) = delete;
-  float* data() const { return reinterpret_cast<float*>(block_.data); }
-
- private:
-  Block block_;
-};
-
 void round_all(const float* from, int64_t count, float* to) {
   parallel_for(ceil_div(count, kPiece), [&](int64_t item, int) {
     const int64_t end = std::min(count, (item + 1) * kPiece);
@@ -211,10 +198,12 @@ void round_all(const float* from, int64_t count, float* to) {
 void emulated_conv(const ConvGeometry& g, const Image<const float>& x, const Weights<float>& weight,
                    const Epilogue<float>& epilogue, const Image<float>& y) {
   const int64_t weights = g.out_channels * (g.in_channels / g.groups) * g.h.kernel * g.w.kernel;
-  const HeldBlock rounded_x(x.size()), rounded_weight(weights);
-  round_all(x.data, x.size(), rounded_x.data());
-  round_all(weight.data, weights, rounded_weight.data());
-  conv_forward<float>(g, {rounded_x.data(), x.n, x.c, x.h, x.w, x.layout}, rounded_weight.data(), epilogue, y,
+  const HeldBlock x_block(static_cast<size_t>(x.size()) * sizeof(float)),
+      weight_block(static_cast<size_t>(weights) * sizeof(float));
+  float *const rounded_x = x_block.as<float>(), *const rounded_weight = weight_block.as<float>();
+  round_all(x.data, x.size(), rounded_x);
+  round_all(weight.data, weights, rounded_weight);
+  conv_forward<float>(g, {rounded_x, x.n, x.c, x.h, x.w, x.layout}, rounded_weight, epilogue, y,
                       ConvMethod::kDirect);
 }
 

@@ -1,4 +1,5 @@
 // Kernel bodies of narrow_groups_kernels.h, compiled once per instruction set; no include guard on purpose.
+#include "core/constant.h"
 #include "ops/conv/narrow_groups_kernels.h"
 
 namespace neocog::NEOCOG_ISA {
@@ -10,16 +11,6 @@ constexpr int kGroupOutputs = Vec<T>::lanes == 16 ? 14 : 8;
 // Gradients of this many outputs by all taps wait there, beside x, dy and as many indices.
 template <class T>
 constexpr int kGradientOutputs = Vec<T>::lanes == 16 ? 4 : 2;
-
-// Calls f.template operator()<n>(), n at most N.
-template <int N, class F>
-NEOCOG_INLINE void with_number(int64_t n, const F& f) {
-  if (n == N) {
-    f.template operator()<N>();
-  } else if constexpr (N > 1) {
-    with_number<N - 1>(n, f);
-  }
-}
 
 // Step 0: any, where taps share nothing.
 template <class T, int Count, int Taps, int Step>
@@ -75,7 +66,7 @@ NEOCOG_INLINE void group_row(const GroupOutputs<T>& g) {
   const int64_t tiles = ceil_div(g.count, kCount);
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t q = g.count * i / tiles;
-    with_number<kCount>(g.count * (i + 1) / tiles - q, [&]<int Count>() __attribute__((always_inline)) {
+    with_size<kCount>(g.count * (i + 1) / tiles - q, [&]<int Count>() __attribute__((always_inline)) {
       group_outputs<T, Count, Taps, Step>(g, q);
     });
   }
@@ -135,8 +126,8 @@ void group_gradient(const GroupGradient<T>& g) {
   const int64_t tiles = ceil_div(g.outputs, kOutputs);
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t o = g.outputs * i / tiles;
-    with_number<kOutputs>(g.outputs * (i + 1) / tiles - o, [&]<int Outputs>() __attribute__((always_inline)) {
-      with_number<kMostGroupTaps>(g.taps, [&]<int Taps>() __attribute__((always_inline)) {
+    with_size<kOutputs>(g.outputs * (i + 1) / tiles - o, [&]<int Outputs>() __attribute__((always_inline)) {
+      with_size<kMostGroupTaps>(g.taps, [&]<int Taps>() __attribute__((always_inline)) {
         group_gradient_tile<T, Outputs, Taps>(g, o);
       });
     });

@@ -21,7 +21,6 @@ constexpr int64_t kChannelBytes = 24 << 10;
 // With at most so many output channels, phases of a row that meet the same taps are computed together, as
 // more outputs of what was loaded.
 constexpr int64_t kMergedChannels = 4;
-constexpr int64_t kMostPlanes = 8;  // GemmKernels::plane_outputs at most
 
 // One phase of h and those of w that are computed together: output o of phase k is row o * w.size() + k.
 struct PlanePhase {
@@ -241,7 +240,7 @@ void plane_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Imag
         const int64_t o0 = first_output(block), outputs = first_output(block + 1) - o0,
                       channel = g * out_group + o0, planes = outputs * phase.width();
         T* const result = results[thread];
-        T bias[kMostPlanes];
+        T bias[kMostPlaneOutputs];
         for (int64_t p = 0; p < planes && epilogue.bias != nullptr; ++p)
           bias[p] = epilogue.bias[channel + p / phase.width()];
         PlanesPanel<T> panel{strips[thread],

@@ -1,4 +1,5 @@
 // The kernels of bf16.h on vectors of pairs; no include guard on purpose.
+#include "core/constant.h"
 #include "ops/gemm/bf16_dot-inl.h"
 
 namespace neocog::NEOCOG_ISA {
@@ -6,15 +7,6 @@ namespace {
 
 // Accumulators of 12 x 2, two vectors of B and a broadcast fit the register file, with 0.6 loads per product.
 constexpr int64_t kTileRows = 12;
-
-template <int R, class F>
-NEOCOG_INLINE void with_rows(int64_t rows, const F& f) {
-  if (rows == R) {
-    f.template operator()<R>();
-  } else if constexpr (R > 1) {
-    with_rows<R - 1>(rows, f);
-  }
-}
 
 // The sums of a panel to their pixel: bias added, clamped, the columns that exist.
 template <int Vectors>
@@ -83,7 +75,7 @@ void taps_panels(const Bf16Panels& g) {
                                  kLineBytes * max64(1, g.run_count * ceil_div(g.columns, kBf16Columns)));
   for (int64_t i = 0; i < g.run_count; ++i) {
     const Bf16Run& run = g.runs[i];
-    with_rows<kTileRows>(run.count, [&]<int Rows>() __attribute__((always_inline)) {
+    with_size<kTileRows>(run.count, [&]<int Rows>() __attribute__((always_inline)) {
       for_panels(g, [&]<int Vectors>(const uint16_t* b, int64_t first) __attribute__((always_inline)) {
         fetch.next(lines);
         pairs_tile<Rows, Vectors>(g, run, b, first);

@@ -34,6 +34,7 @@ struct TapsPanel {
   bool accumulate = false;  // starts from y instead of the bias
 };
 
+inline constexpr int64_t kMostPlaneOutputs = 8;  // plane_outputs of any instruction set
 // y[o, q] = sum over c,t of w[c, t, o] * x[c * plane + tap[t] + q]: the same product with vectors along the
 // pixels, for results of so few channels that vectors along the channels would be mostly empty.
 template <class T>

@@ -6,7 +6,7 @@ namespace neocog::NEOCOG_ISA {
 namespace {
 
 template <class T>
-constexpr int kPlaneOutputs = Vec<T>::lanes == 16 ? 8 : 4;
+constexpr int kPlaneOutputs = Vec<T>::lanes == 16 ? kMostPlaneOutputs : 4;
 // Vectors of pixels beside `outputs` accumulator rows: together they fill the registers that B and the
 // broadcast leave.
 template <class T>

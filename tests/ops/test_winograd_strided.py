@@ -1,0 +1,122 @@
+"""Winograd's convolution with stride 2, forward and transposed: four taps along an axis are two phases of two."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import helpers
+import neocog
+import numpy as np
+import pytest
+import reference
+import reference_winograd
+from neocog import _core, ops
+from winograd_cases import TRANSFORMS
+
+
+class Strided(NamedTuple):
+    image: tuple[int, int, int, int]  # (N, C, H, W): x, or y of the transposed convolution
+    weight: tuple[int, int, int, int]  # (O, C / groups, R, S)
+    padding: tuple[int, int] = (1, 1)
+    groups: int = 1
+
+    @property
+    def stride(self) -> tuple[int, int]:
+        return tuple(1 if taps == 1 else 2 for taps in self.weight[2:])
+
+    @property
+    def steps(self) -> dict[str, Any]:
+        return {"stride": self.stride, "padding": self.padding, "groups": self.groups}
+
+    @property
+    def outputs(self) -> list[int]:
+        sizes = zip(self.image[2:], self.padding, self.weight[2:], self.stride, strict=True)
+        return [(size + 2 * pad - taps) // step + 1 for size, pad, taps, step in sizes]
+
+
+STRIDED = {
+    "whole_tiles": Strided((2, 32, 64, 64), (32, 32, 4, 4)),
+    "last_tiles_of_all_sizes": Strided((3, 33, 68, 62), (40, 33, 4, 4)),
+    "odd_sizes_without_padding": Strided((2, 64, 69, 71), (32, 64, 4, 4), (0, 0)),
+    "wide_padding_in_groups": Strided((2, 128, 65, 66), (70, 64, 4, 4), (2, 3), groups=2),
+    "many_channels": Strided((8, 130, 33, 34), (150, 130, 4, 4)),
+    "one_dimension": Strided((2, 64, 1, 8200), (66, 64, 1, 4), (0, 1)),
+}
+strided = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in STRIDED.items()])
+
+
+def strided_arrays(case: Strided, layout: str, rng: np.random.Generator) -> list[np.ndarray]:
+    """x, its gradient's side and weight, and a bias for either side."""
+    x = helpers.lay_out(helpers.normal(rng, case.image), layout)
+    y = helpers.lay_out(helpers.normal(rng, (case.image[0], case.weight[0], *case.outputs)), layout)
+    weight = helpers.normal(rng, case.weight)
+    return [x, y, weight, helpers.normal(rng, case.weight[:1]), helpers.normal(rng, case.image[1:2])]
+
+
+def output_padding(case: Strided) -> tuple[int, ...]:
+    """What makes the transposed convolution as large as the image."""
+    sizes = zip(case.image[2:], case.outputs, case.padding, case.weight[2:], case.stride, strict=True)
+    return tuple(size - ((out - 1) * step - 2 * pad + taps) for size, out, pad, taps, step in sizes)
+
+
+@strided
+def test_strided_forward_is_within_the_documented_bound(case, isa, layout, rng):
+    x, _, weight, bias, _ = strided_arrays(case, layout, rng)
+    last, pads = x.strides[1] == x.itemsize, tuple(np.repeat(case.padding, 2))
+    kernel = _core.conv_kernel(x.shape, weight, case.stride, pads, (1, 1), case.groups, last)
+    assert kernel == ("Winograd F(4, 2), 2 phases" if x.shape[2] == 1 else "Winograd F(4x4, 2x2), 4 phases")
+    y = ops.conv2d(x, weight, bias, activation="relu", **case.steps)
+    expected = reference.relu(reference.conv2d(x, weight, bias, **case.steps))
+    magnitude = reference_winograd.strided_magnitude(abs(x), weight, pads, case.groups, case.outputs)
+    phases = math.prod(case.stride)
+    helpers.assert_within(y, expected, magnitude + abs(bias)[:, None, None], phases * case.weight[1] + TRANSFORMS)
+    helpers.assert_same_layout(y, x)
+
+
+@strided
+def test_strided_transposed_is_within_the_documented_bound(case, isa, layout, rng):
+    _, y, weight, _, bias = strided_arrays(case, layout, rng)
+    steps = {**case.steps, "output_padding": output_padding(case)}
+    x = ops.conv_transpose2d(y, weight, bias, **steps)
+    assert x.shape == case.image
+    with neocog.strict():
+        assert x.tobytes() != ops.conv_transpose2d(y, weight, bias, **steps).tobytes(), "takes another method"
+    expected = reference.conv_transpose2d(y, weight, bias, **steps)
+    magnitude = reference_winograd.transposed_magnitude(abs(y), weight, case.padding, case.groups, case.image[2:])
+    channels = case.weight[0] // case.groups
+    helpers.assert_within(x, expected, magnitude + abs(bias)[:, None, None], channels + TRANSFORMS)
+    helpers.assert_same_layout(x, y)
+    grad_x, _, _ = ops.conv2d_backward(y, x, weight, output_mask=(True, False, False), **case.steps)
+    helpers.assert_within(grad_x, expected - bias[:, None, None], magnitude, channels + TRANSFORMS)
+
+
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+@strided
+def test_strided_residual_and_activation_are_those_afterwards(case, activation, layout, rng):
+    x, y, weight, bias, bias_x = strided_arrays(case, layout, rng)
+    then = getattr(ops, activation)
+    fused = ops.conv2d(x, weight, bias, residual=y, activation=activation, **case.steps)
+    afterwards = then(ops.conv2d(x, weight, bias, **case.steps) + y)
+    assert abs(fused - afterwards).max() <= 1e-6 * abs(afterwards).max()
+    wide = {**case.steps, "output_padding": output_padding(case)}
+    fused = ops.conv_transpose2d(y, weight, bias_x, activation=activation, **wide)
+    afterwards = then(ops.conv_transpose2d(y, weight, bias_x, **wide))
+    assert abs(fused - afterwards).max() <= 1e-6 * abs(afterwards).max()
+
+
+@pytest.mark.parametrize("threads", [2, 3], indirect=True)
+@strided
+def test_strided_results_have_the_same_bits_for_any_number_of_threads_and_layout(case, threads, isa, rng):
+    x, y, weight, bias, bias_x = strided_arrays(case, "NCHW", rng)
+    wide = {**case.steps, "output_padding": output_padding(case)}
+
+    def run(x, y):
+        return ops.conv2d(x, weight, bias, **case.steps), ops.conv_transpose2d(y, weight, bias_x, **wide)
+
+    many = run(x, y)
+    for last, first in zip(run(helpers.lay_out(x, "NHWC"), helpers.lay_out(y, "NHWC")), many, strict=True):
+        np.testing.assert_array_equal(last, first)
+    neocog.set_num_threads(1)
+    for one, first in zip(run(x, y), many, strict=True):
+        assert one.tobytes() == first.tobytes()

@@ -1,0 +1,64 @@
+"""What the tests of Winograd's convolution share: a case, its arrays, and what its bounds count."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import helpers
+import numpy as np
+import reference_winograd
+from neocog import _core, ops
+
+TRANSFORMS = 20  # roundings besides those of the sum over the channels
+DIRECT = "direct, vectors of channels"
+
+
+class Case(NamedTuple):
+    x: tuple[int, int, int, int]
+    weight: tuple[int, int, int, int]
+    pads: tuple[int, int, int, int] = (1, 1, 1, 1)
+    groups: int = 1
+    dilation: tuple[int, int] = (1, 1)
+
+    @property
+    def taps(self) -> tuple[int, int]:
+        return self.weight[2:]
+
+    @property
+    def kernel(self) -> str:
+        """What conv_kernel says of it."""
+        full = [reference_winograd.full_tile(taps) for taps in self.taps]
+        sizes = [f"{h}x{w}" if min(self.taps) > 1 else f"{h * w}" for h, w in (full, self.taps)]
+        return f"Winograd F({sizes[0]}, {sizes[1]})"
+
+    @property
+    def steps(self) -> dict[str, Any]:
+        return {"padding": (self.pads[:2], self.pads[2:]), "groups": self.groups, "dilation": self.dilation}
+
+
+def arrays(case: Case, layout: str, rng: np.random.Generator, dtype: type = np.float32) -> list[np.ndarray]:
+    x = helpers.lay_out(helpers.normal(rng, case.x, dtype), layout)
+    return [x, helpers.normal(rng, case.weight, dtype), helpers.normal(rng, case.weight[:1], dtype)]
+
+
+def kernel_of(case: Case, x: np.ndarray, weight: np.ndarray) -> str:
+    last = x.strides[1] == x.itemsize
+    return _core.conv_kernel(x.shape, weight, (1, 1), case.pads, case.dilation, case.groups, last)
+
+
+def weight_gradient(grad_y: np.ndarray, x: np.ndarray, weight: np.ndarray, case: Case) -> np.ndarray:
+    return ops.conv2d_backward(grad_y, x, weight, output_mask=(False, True, False), **case.steps)[1]
+
+
+def some_grad_y(case: Case, x: np.ndarray, weight: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    grad_y = np.empty_like(ops.conv2d(x, weight, **case.steps))
+    grad_y[...] = rng.standard_normal(grad_y.shape)
+    return grad_y
+
+
+def tiles_of(case: Case, grad_y: np.ndarray) -> int:
+    """How many products a point adds up."""
+    return len(grad_y) * math.prod(
+        len(reference_winograd.tiles(size, taps)) for size, taps in zip(grad_y.shape[2:], case.taps, strict=True)
+    )
