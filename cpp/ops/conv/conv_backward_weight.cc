@@ -23,8 +23,9 @@ namespace {
 // every tap reads it.
 constexpr int64_t kTilePixels = 96;
 constexpr int64_t kStripBytes = 256 << 10;
-// The work is cut by the geometry alone, never by the number of threads: sums keep their order.
-constexpr int64_t kItems = 16;
+// Pixels are cut by the geometry alone, never by the number of threads: sums keep their order.
+constexpr int64_t kPixelChunks = 16;
+constexpr int64_t kItemsPerThread = 4;
 constexpr int64_t kPixelsPerChunk = 512;
 constexpr int64_t kPartialBytes = 32 << 20;
 
@@ -35,7 +36,18 @@ struct WeightGradientPlan {
   int64_t tile_h, tile_w, tiles_h, tiles_w, strip_rows, strip_cols;
   int64_t taps, run;  // taps with merged columns, elements under each
   int64_t pixel_chunks, column_chunks;
-  int64_t rows;  // taps * run = R * S * in_group
+  int64_t rows;   // taps * run = R * S * in_group
+  int64_t tiles;  // of all images
+
+  // May be empty, at the end of an axis.
+  struct Tile {
+    int64_t n, i0, j0, rows, cols;
+  };
+  template <class T>
+  Tile tile(int64_t index, const Image<const T>& dy) const {
+    const int64_t i0 = index / tiles_w % tiles_h * tile_h, j0 = index % tiles_w * tile_w;
+    return {index / tiles_w / tiles_h, i0, j0, std::min(tile_h, dy.h - i0), std::min(tile_w, dy.w - j0)};
+  }
 };
 
 template <class T>
@@ -72,14 +84,29 @@ WeightGradientPlan make_plan(const ConvGeometry& g, const Image<const T>& x, con
   plan.run = plan.in_group * (merge ? g.w.kernel : 1);
   plan.rows = plan.taps * plan.run;
 
-  const int64_t tiles = g.batch * plan.tiles_h * plan.tiles_w;
+  plan.tiles = g.batch * plan.tiles_h * plan.tiles_w;
   const int64_t bytes =
       g.in_channels * plan.out_group * g.h.kernel * g.w.kernel * static_cast<int64_t>(sizeof(T));
-  plan.pixel_chunks = std::clamp<int64_t>(g.batch * out_h * out_w / kPixelsPerChunk, 1, kItems);
-  plan.pixel_chunks =
-      std::min({plan.pixel_chunks, tiles, std::max<int64_t>(1, kPartialBytes / std::max<int64_t>(1, bytes))});
-  plan.column_chunks = std::min(split.panels, ceil_div(kItems, plan.pixel_chunks * g.groups));
+  plan.pixel_chunks = std::clamp<int64_t>(g.batch * out_h * out_w / kPixelsPerChunk, 1, kPixelChunks);
+  plan.pixel_chunks = std::min(
+      {plan.pixel_chunks, plan.tiles, std::max<int64_t>(1, kPartialBytes / std::max<int64_t>(1, bytes))});
+  // Each chunk of columns copies x for itself.
+  plan.column_chunks = std::min(
+      split.panels,
+      ceil_div(kItemsPerThread * threads_for(plan.tiles * split.panels), plan.pixel_chunks * g.groups));
   return plan;
+}
+
+// The pixels of a window that exist, where they lie in one piece.
+template <class T>
+Ahead<T> piece(const Image<const T>& x, int64_t n, const StripWindow& window) {
+  if (!x.channels_last()) return {};
+  const int64_t row0 = std::clamp<int64_t>(window.row, 0, x.h),
+                col0 = std::clamp<int64_t>(window.col, 0, x.w);
+  const int64_t rows = std::clamp<int64_t>(window.row + window.rows, row0, x.h) - row0;
+  const int64_t cols = std::clamp<int64_t>(window.col + window.cols, col0, x.w) - col0;
+  if (rows > 1 && cols < x.w) return {};
+  return {x.at(n, 0, row0, col0), rows * cols * x.c};
 }
 
 }  // namespace
@@ -142,8 +169,10 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
              scratch.take<int64_t>(tile_pixels)};
   }
 
-  const int64_t tiles = g.batch * plan.tiles_h * plan.tiles_w;
   const int64_t taps_w = plan.taps / g.h.kernel;
+  const auto strip_of = [&](const WeightGradientPlan::Tile& tile) -> StripWindow {
+    return {g.h.tap(tile.i0, 0), plan.strip_rows, g.w.tap(tile.j0, 0), plan.strip_cols};
+  };
   parallel_for(items, threads, [&](int64_t item, int thread) {
     const Workspace& space = workspaces[thread];
     const int64_t column_chunk = item % plan.column_chunks, group = item / plan.column_chunks % g.groups;
@@ -151,40 +180,51 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
     const int64_t panel0 = split.panels * column_chunk / plan.column_chunks;
     const int64_t panel1 = split.panels * (column_chunk + 1) / plan.column_chunks;
     T* const sums = partial + (pixel_chunk * g.groups + group) * group_size;
-    const int64_t first0 = split.begin(panel0) * kernels.lanes, first1 = split.begin(panel1) * kernels.lanes;
-    std::memset(sums + plan.rows * first0, 0, sizeof(T) * plan.rows * (first1 - first0));
-    const int64_t tile_end = tiles * (pixel_chunk + 1) / plan.pixel_chunks;
-    for (int64_t tile = tiles * pixel_chunk / plan.pixel_chunks; tile < tile_end; ++tile) {
-      const int64_t j0 = tile % plan.tiles_w * plan.tile_w,
-                    i0 = tile / plan.tiles_w % plan.tiles_h * plan.tile_h;
-      const int64_t n = tile / plan.tiles_w / plan.tiles_h;
-      const int64_t rows = std::min(plan.tile_h, dy.h - i0), cols = std::min(plan.tile_w, dy.w - j0);
-      if (rows <= 0 || cols <= 0) continue;
+    const int64_t tile0 = plan.tiles * pixel_chunk / plan.pixel_chunks;
+    const int64_t tile1 = plan.tiles * (pixel_chunk + 1) / plan.pixel_chunks;
+    bool written = false;
+    for (int64_t index = tile0; index < tile1; ++index) {
+      const WeightGradientPlan::Tile tile = plan.tile(index, dy);
+      if (tile.rows <= 0 || tile.cols <= 0) continue;
       const T* a = space.strip;
       if (plan.in_place) {
-        a = x.at(n, group * plan.in_group, g.h.tap(i0, 0), g.w.tap(j0, 0));
+        a = x.at(tile.n, group * plan.in_group, g.h.tap(tile.i0, 0), g.w.tap(tile.j0, 0));
       } else {
-        load_strip(x, n, group * plan.in_group, plan.in_group,
-                   {g.h.tap(i0, 0), plan.strip_rows, g.w.tap(j0, 0), plan.strip_cols}, space.strip);
+        load_strip(x, tile.n, group * plan.in_group, plan.in_group, strip_of(tile), space.strip);
       }
       int64_t pixels = 0;
-      for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t j = 0; j < cols; ++j) {
+      for (int64_t i = 0; i < tile.rows; ++i) {
+        for (int64_t j = 0; j < tile.cols; ++j) {
           space.row[pixels++] = i * g.h.stride * plan.pitch + j * g.w.stride * plan.pixel;
         }
       }
-      for (int64_t panel = panel0; panel < panel1; ++panel) {
+      Ahead<T> next_x,
+          next_dy;  // of the next tile; of several groups, each would ask for the others' channels
+      if (index + 1 < tile1 && g.groups == 1) {
+        const WeightGradientPlan::Tile next = plan.tile(index + 1, dy);
+        next_x = piece(x, next.n, strip_of(next));
+        next_dy = piece(dy, next.n, {next.i0, next.rows, next.j0, next.cols});
+      }
+      const int64_t calls = (panel1 - panel0) * plan.taps;
+      for (int64_t panel = panel0, call = 0; panel < panel1; ++panel) {
         const int64_t vectors = split.width(panel), width = vectors * kernels.lanes;
         const int64_t first = split.begin(panel) * kernels.lanes;
-        load_pixels(dy, n, group * plan.out_group + first, std::min(width, plan.out_group - first),
-                    {i0, rows, j0, cols}, width, space.block);
-        for (int64_t tap = 0; tap < plan.taps; ++tap) {
+        load_pixels(dy, tile.n, group * plan.out_group + first, std::min(width, plan.out_group - first),
+                    {tile.i0, tile.rows, tile.j0, tile.cols}, width, space.block);
+        for (int64_t tap = 0; tap < plan.taps; ++tap, ++call) {
           const int64_t offset =
               tap / taps_w * g.h.dilation * plan.pitch + tap % taps_w * g.w.dilation * plan.pixel;
           kernels.outer_panel({a + offset, space.row, pixels, plan.run, space.block, vectors,
-                               sums + plan.rows * first + tap * plan.run * width});
+                               sums + plan.rows * first + tap * plan.run * width, written,
+                               next_x.part(call, call + 1, calls), next_dy.part(call, call + 1, calls)});
         }
       }
+      written = true;
+    }
+    if (!written) {
+      const int64_t first0 = split.begin(panel0) * kernels.lanes,
+                    first1 = split.begin(panel1) * kernels.lanes;
+      std::memset(sums + plan.rows * first0, 0, sizeof(T) * plan.rows * (first1 - first0));
     }
   });
 

@@ -116,8 +116,31 @@ void taps_panel(const TapsPanel<T>& g) {
   }
 }
 
+// What a call of outer_panel asks for, a few lines every kFetchSteps pixels.
+template <class T>
+struct OuterFetch {
+  Fetch<T> a, dy;
+  int64_t lines_a, lines_dy;
+
+  NEOCOG_INLINE OuterFetch(const OuterPanel<T>& g, int64_t tiles)
+      : a(g.next_a),
+        dy(g.next_dy),
+        lines_a(share(g.next_a, g, tiles)),
+        lines_dy(share(g.next_dy, g, tiles)) {}
+  NEOCOG_INLINE void next() {
+    a.next(lines_a);
+    dy.next(lines_dy);
+  }
+
+ private:
+  static NEOCOG_INLINE int64_t share(const Ahead<T>& next, const OuterPanel<T>& g, int64_t tiles) {
+    return ceil_div(next.size * static_cast<int64_t>(sizeof(T)),
+                    kLineBytes * max64(1, tiles * ceil_div(g.pixels, kFetchSteps)));
+  }
+};
+
 template <class T, int MR, int NR>
-NEOCOG_INLINE void outer_tile(const OuterPanel<T>& g, int64_t f) {
+NEOCOG_INLINE void outer_tile(const OuterPanel<T>& g, int64_t f, OuterFetch<T>& fetch) {
   using V = Vec<T>;
   T* dw = g.dw + f * NR * V::lanes;
   V acc[MR][NR];
@@ -128,22 +151,33 @@ NEOCOG_INLINE void outer_tile(const OuterPanel<T>& g, int64_t f) {
   }
   const T* dy = g.dy;
   const T* base = g.a + f;
-  for (int64_t p = 0; p < g.pixels; ++p, dy += NR * V::lanes) {
-    const T* a = base + g.row[p];
-    V col[NR];
+  for (int64_t p = 0; p < g.pixels;) {
+    fetch.next();
+    for (const int64_t end = min64(g.pixels, p + kFetchSteps); p < end; ++p, dy += NR * V::lanes) {
+      const T* a = base + g.row[p];
+      V col[NR];
 #pragma GCC unroll 8
-    for (int j = 0; j < NR; ++j) col[j] = V::load(dy + j * V::lanes);
+      for (int j = 0; j < NR; ++j) col[j] = V::load(dy + j * V::lanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i) {
+        const V x = V::set1(a[i]);
+#pragma GCC unroll 8
+        for (int j = 0; j < NR; ++j) acc[i][j] = fma(x, col[j], acc[i][j]);
+      }
+    }
+  }
+  if (g.accumulate) {
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) {
-      const V x = V::set1(a[i]);
+      const T* sums = dw + i * NR * V::lanes;
 #pragma GCC unroll 8
-      for (int j = 0; j < NR; ++j) acc[i][j] = fma(x, col[j], acc[i][j]);
+      for (int j = 0; j < NR; ++j) acc[i][j] = V::load(sums + j * V::lanes) + acc[i][j];
     }
   }
 #pragma GCC unroll 16
   for (int i = 0; i < MR; ++i) {
 #pragma GCC unroll 8
-    for (int j = 0; j < NR; ++j, dw += V::lanes) (V::load(dw) + acc[i][j]).store(dw);
+    for (int j = 0; j < NR; ++j, dw += V::lanes) acc[i][j].store(dw);
   }
 }
 
@@ -151,10 +185,11 @@ template <class T, int NR>
 NEOCOG_INLINE void outer_rows(const OuterPanel<T>& g) {
   constexpr int kRows = static_cast<int>(tile_rows<T>(NR));
   const int64_t tiles = ceil_div(g.rows, kRows);
+  OuterFetch<T> fetch(g, tiles);
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t f = g.rows * i / tiles;
     with_size<kRows>(g.rows * (i + 1) / tiles - f,
-                     [&]<int R>() __attribute__((always_inline)) { outer_tile<T, R, NR>(g, f); });
+                     [&]<int R>() __attribute__((always_inline)) { outer_tile<T, R, NR>(g, f, fetch); });
   }
 }
 

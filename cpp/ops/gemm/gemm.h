@@ -60,7 +60,9 @@ struct OuterPanel {
   int64_t pixels, rows;  // rows f are contiguous in a
   const T* dy;           // (pixels, vectors * lanes)
   int64_t vectors;
-  T* dw;  // (rows, vectors * lanes)
+  T* dw;                               // (rows, vectors * lanes)
+  bool accumulate = true;              // adds to dw; otherwise writes it
+  Ahead<T> next_a = {}, next_dy = {};  // what will be needed after this panel
 };
 
 // Where packed element (k, s) of every column goes; s runs over `inner` positions stored side by side.
