@@ -1,7 +1,6 @@
 // The weight gradient by Winograd's method: both images are transformed once, and every point is a product
 // that is reduced over the tiles.
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "core/parallel.h"
@@ -24,9 +23,9 @@ constexpr int64_t kChannels = 64;
 
 // A panel of dy's channels and a block of x's.
 struct WeightItem {
-  int64_t panel, group;    // panel of all groups
-  int64_t begin, vectors;  // of the panel in its group
-  int64_t c0, channels;    // of the block
+  int64_t panel, group, block;  // panel of all groups, block of the group
+  int64_t begin, vectors;       // of the panel in its group
+  int64_t c0, channels;         // of the block
 };
 
 // How the work is cut: by the geometry alone, so that sums keep their order.
@@ -38,17 +37,17 @@ struct WeightPlan {
   int64_t tiles;                      // of a pass
   int64_t point_v, panel_d, point_d;  // distances in the transformed x and dy
   int64_t blocks, panel;              // blocks of channels of a group, widest panel
+  int64_t block_c;                    // channels of the largest block
   int64_t points() const { return h.points * w.points; }
   int64_t items() const { return groups * split.panels * blocks; }
+  int64_t block_begin(int64_t block) const { return in_group * block / blocks; }
+  // A block of all groups in the transformed x: (blocks, tiles, block_c) of every point.
+  int64_t block_v(int64_t group, int64_t block) const { return (group * blocks + block) * tiles * block_c; }
   WeightItem item(int64_t i) const {
     const int64_t block = i % blocks, at = i / blocks, part = at % split.panels;
-    const int64_t c0 = in_group * block / blocks;
-    return {at,
-            at / split.panels,
-            split.begin(part),
-            split.width(part),
-            c0,
-            in_group * (block + 1) / blocks - c0};
+    const int64_t c0 = block_begin(block);
+    return {at, at / split.panels,          block, split.begin(part), split.width(part),
+            c0, block_begin(block + 1) - c0};
   }
   int64_t size_m() const { return points() * std::min(kChannels, in_group) * panel; }
 };
@@ -71,7 +70,8 @@ WeightPlan make_plan(const ConvGeometry& g) {
                   0,
                   0,
                   ceil_div(in, kChannels),
-                  kernels.max_vectors * kernels.lanes};
+                  kernels.max_vectors * kernels.lanes,
+                  ceil_div(in, ceil_div(in, kChannels))};
   plan.rows = g.batch * winograd_step(g.h) * winograd_step(g.w) * plan.h.tiles;
   const int64_t columns = g.groups * plan.split.vectors * kernels.lanes;
   const int64_t tile_bytes = plan.points() * (g.in_channels + columns) * static_cast<int64_t>(sizeof(T));
@@ -79,7 +79,7 @@ WeightPlan make_plan(const ConvGeometry& g) {
   plan.passes = ceil_div(plan.rows, std::max<int64_t>(1, tiles / plan.w.tiles));
   plan.pass_rows = ceil_div(plan.rows, plan.passes);
   plan.tiles = plan.pass_rows * plan.w.tiles;
-  plan.point_v = plan.tiles * g.in_channels + kWinogradLine;
+  plan.point_v = plan.tiles * g.groups * plan.blocks * plan.block_c + kWinogradLine;
   plan.point_d = plan.tiles * plan.panel + kWinogradLine;
   plan.panel_d = plan.points() * plan.point_d;
   return plan;
@@ -119,16 +119,15 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
                 longest = std::max(x.c, plan.panel);
   Scratch scratch(Scratch::bytes_of<T>(points * plan.point_v) + Scratch::bytes_of<T>(panels * plan.panel_d) +
                   Scratch::bytes_of<T>(sums) + Scratch::bytes_of<T>(longest) +
-                  2 * Scratch::bytes_of<int64_t>(plan.tiles) +
                   threads *
                       (Scratch::bytes_of<T>(own) + Scratch::bytes_of<T>(taps) + Scratch::bytes_of<T>(strip)));
   T* const v = scratch.take<T>(points * plan.point_v);
   T* const d = scratch.take<T>(panels * plan.panel_d);
   T* const m = scratch.take<T>(sums);
   T* const zeros = scratch.take<T>(longest);
-  int64_t* const row_of_tile = scratch.take<int64_t>(plan.tiles);
   std::fill_n(zeros, longest, T(0));
-  for (int64_t t = 0; t < plan.tiles; ++t) row_of_tile[t] = t * x.c;
+  int64_t row_of_tile[kSummed];
+  for (int64_t t = 0; t < kSummed; ++t) row_of_tile[t] = t * plan.block_c;
   struct Workspace {
     T *m, *taps, *strip;
   };
@@ -154,12 +153,21 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
       const TileBlock block{row, row + 1, 0, plan.w.tiles};
       T* const space = spaces[thread].strip;
       if (panel < 0) {
-        each_window<Under::kInputs>(x, 0, x.c, under, plan.h, plan.w, block, zeros, space,
-                                    [&](const T* const* pixel, int64_t at, int64_t col, int64_t) {
-                                      const int64_t tile = (at - first) * plan.w.tiles + col;
-                                      transforms.input({pixel, x.c, plan.h.taps, plan.w.taps, plan.h.tile,
-                                                        plan.w.tile, v + tile * x.c, plan.point_v});
-                                    });
+        each_window<Under::kInputs>(
+            x, 0, x.c, under, plan.h, plan.w, block, zeros, space,
+            [&](const T* const* pixel, int64_t at, int64_t col, int64_t) {
+              const int64_t tile = (at - first) * plan.w.tiles + col;
+              for (int64_t group = 0; group < g.groups; ++group) {
+                for (int64_t part = 0; part < plan.blocks; ++part) {
+                  const int64_t begin = plan.block_begin(part);
+                  const T* shifted[kWinogradMostPoints];
+                  for (int64_t t = 0; t < points; ++t) shifted[t] = pixel[t] + group * plan.in_group + begin;
+                  transforms.input({shifted, plan.block_begin(part + 1) - begin, plan.h.taps, plan.w.taps,
+                                    plan.h.tile, plan.w.tile,
+                                    v + plan.block_v(group, part) + tile * plan.block_c, plan.point_v});
+                }
+              }
+            });
         return;
       }
       const int64_t group = panel / plan.split.panels, part = panel % plan.split.panels;
@@ -180,12 +188,23 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
       const int64_t width = item.vectors * kernels.lanes, point_m = item.channels * width;
       T* const sum = kept ? m + job / chunks * plan.size_m() : spaces[thread].m;
       for (int64_t p = points * chunk / chunks; p < points * (chunk + 1) / chunks; ++p) {
-        if (pass == 0) std::memset(sum + p * point_m, 0, sizeof(T) * point_m);
-        const T* const from = v + p * plan.point_v + item.group * plan.in_group + item.c0;
+        const T* const from = v + p * plan.point_v + plan.block_v(item.group, item.block);
         const T* const with = d + item.panel * plan.panel_d + p * plan.point_d;
         for (int64_t t = 0; t < tiles; t += kSummed) {
-          kernels.outer_panel({from, row_of_tile + t, std::min(kSummed, tiles - t), item.channels,
-                               with + t * width, item.vectors, sum + p * point_m});
+          // The next tiles, of this point or the next one, come from the third-level cache.
+          const bool last = t + kSummed >= tiles;
+          const int64_t next = last ? 0 : t + kSummed,
+                        ahead = last && p + 1 == points ? 0 : std::min(kSummed, tiles - next);
+          kernels.outer_panel({from + t * plan.block_c,
+                               row_of_tile,
+                               std::min(kSummed, tiles - t),
+                               item.channels,
+                               with + t * width,
+                               item.vectors,
+                               sum + p * point_m,
+                               pass > 0 || t > 0,
+                               {from + (last ? plan.point_v : 0) + next * plan.block_c, ahead * plan.block_c},
+                               {with + (last ? plan.point_d : 0) + next * width, ahead * width}});
         }
       }
       if (!kept) finish(item, sum, 0, item.channels, spaces[thread].taps);

@@ -119,8 +119,8 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
     const Workspace& space = spaces[thread];
     const int64_t group = item / plan.parts, part = item % plan.parts;
     T* const sums = m + item * plan.size_m();
-    std::fill_n(sums, plan.size_m(), T(0));
-    for (int64_t i = strips * part / plan.parts; i < strips * (part + 1) / plan.parts; ++i) {
+    const int64_t first_strip = strips * part / plan.parts;
+    for (int64_t i = first_strip; i < strips * (part + 1) / plan.parts; ++i) {
       const TileBlock strip = plan.strip(i);
       const auto tile = [&](int64_t row, int64_t col) {
         return (row - strip.row0) * strip.cols() + col - strip.col0;
@@ -152,7 +152,7 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
                 {space.v + p * plan.point_v(), row_of_tile + t, std::min(kSummed, strip.tiles() - t),
                  plan.in_group,
                  space.d + plan.tiles * first + p * plan.point_d() + t * vectors * kernels.lanes, vectors,
-                 sums + points * plan.in_group * first + p * point_m});
+                 sums + points * plan.in_group * first + p * point_m, i > first_strip || t > 0});
           }
         }
       }
