@@ -17,6 +17,7 @@ import reference_conv as conv
 import reference_pool as pool
 from reference_conv import *  # noqa: F403
 from reference_elementwise import *  # noqa: F403
+from reference_elementwise import through
 from reference_images import *  # noqa: F403
 from reference_pool import *  # noqa: F403
 from reference_windows import *  # noqa: F403
@@ -117,16 +118,19 @@ def batch_norm_backward(
     grad_y: Array,
     x: Array,
     weight: Array | None = None,
+    bias: Array | None = None,
     *,
     mean: Array,
     var: Array,
     training: bool = True,
     eps: float = 1e-5,
+    activation: str | None = None,
 ) -> tuple[Array, Array, Array]:
     grad_y, x = np.asarray(grad_y, np.float64), np.asarray(x, np.float64)
     over = (0, *range(2, x.ndim))
     sigma = np.sqrt(_per_channel(var, x, 1) + eps)
     unit = (x - _per_channel(mean, x, 0)) / sigma
+    grad_y = through(activation, grad_y, unit * _per_channel(weight, x, 1) + _per_channel(bias, x, 0))
     grad_unit = grad_y * _per_channel(weight, x, 1)
     if training:  # mean and var move with x
         grad_unit = (

@@ -116,6 +116,17 @@ def hardswish_backward(grad_y: Array, x: Array) -> Array:
     return np.where(x <= -3, 0.0, np.where(x >= 3, grad_y, grad_y * (x / 3 + 0.5)))
 
 
+def through(activation: str | None, grad_y: Array, x: Array) -> Array:
+    """The gradient for what goes into an activation, by its name in `neocog.ops.ACTIVATIONS`."""
+    if activation is None:
+        return grad_y
+    if activation in ("sigmoid", "tanh"):  # whose derivatives are given by their results
+        x = sigmoid(x) if activation == "sigmoid" else tanh(x)
+    name, *variant = activation.split("_tanh")
+    gradient: Array = globals()[f"{name}_backward"](grad_y, x, *("tanh" for _ in variant))
+    return gradient
+
+
 def softmax(x: Array, axis: int = -1) -> Array:
     e = np.exp(np.asarray(x, np.float64) - np.max(x, axis, keepdims=True))
     return e / e.sum(axis, keepdims=True)

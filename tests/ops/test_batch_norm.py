@@ -179,6 +179,32 @@ def test_the_activation_is_the_op_of_that_name(activation, layout, isa, rng):
         np.testing.assert_array_equal(result, expected)
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", ops.ACTIVATIONS)
+def test_backward_goes_through_the_activation(activation, training, layout, dtype, isa, rng):
+    x, grad_y = (helpers.normal(rng, (4, 37, 5, 7), dtype) for _ in range(2))
+    weight, bias, mean, var = parameters(rng, x, dtype)
+    if training:
+        _, mean, var = ops.batch_norm(x, training=True)
+    given = {"mean": mean, "var": var, "training": training}
+    # Away from the kinks, at 0, 3 and 6, where rounding would take sides.
+    z = reference.batch_norm(x, weight, bias, mean=mean, var=var)
+    grad_y[np.min([abs(z - kink) for kink in (-3, 0, 3, 6)], axis=0) < 1e-4] = 0
+    grad_z = reference.through(activation, grad_y, z).astype(dtype)
+    got = ops.batch_norm_backward(
+        helpers.lay_out(grad_y, layout), helpers.lay_out(x, layout), weight, bias, activation=activation, **given
+    )
+    helpers.assert_laid_out(got[0], layout)
+    for gradient, expected in zip(got, reference.batch_norm_backward(grad_z, x, weight, **given), strict=True):
+        assert gradient.dtype == dtype
+        np.testing.assert_allclose(gradient, expected, rtol=0, atol=300 * np.finfo(dtype).eps * abs(expected).max())
+    alone = ops.batch_norm_backward(
+        grad_y, x, weight, bias, activation=activation, output_mask=(False, False, True), **given
+    )
+    assert alone[:2] == (None, None)
+    np.testing.assert_allclose(alone[2], got[2], rtol=1e-4)
+
+
 @pytest.mark.parametrize("shape", [(4, 6), (4, 6, 9), (4, 6, 3, 5), (2, 6, 3, 2, 4)])
 def test_data_format_names_the_order_of_the_shape(shape, layout, rng):
     x, grad_y = helpers.lay_out(helpers.normal(rng, shape), layout), helpers.normal(rng, shape)

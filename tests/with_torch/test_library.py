@@ -89,6 +89,14 @@ CALLS: dict[str, Callable[[Make], tuple[Any, ...]]] = {
         *(t(2, 2, 3), t(2, 2, 3), t(2), t(2, positive=True), None),
         *(1e-3, False, [True, False, True]),
     ),
+    "batch_norm_act_backward": lambda t: (
+        *(t(2, 2, 2, 3), t(2, 2, 2, 3), t(2), t(2, positive=True), t(2), t(2)),
+        *(1e-3, True, "gelu", ALL),
+    ),
+    "batch_norm_act_backward: inference, some": lambda t: (
+        *(t(2, 2, 3), t(2, 2, 3), t(2), t(2, positive=True), None, t(2)),
+        *(1e-3, False, "tanh", [True, False, True]),
+    ),
     "conv_bn_act_training": lambda t: (
         *(t(2, 2, 3, 3), t(2, 2, 2, 2), t(2), t(2), t(2)),
         *([1, 1], [1, 1], [1, 1], 1, 1e-2, "silu"),
@@ -166,6 +174,18 @@ def test_activations_of_the_fused_block(activation: str | None) -> None:
 
     assert gradcheck(call, tensors, fast_mode=True)
     assert gradgradcheck(call, tensors, fast_mode=True)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_gradients_through_an_activation_are_the_same_in_one_pass(activation: str) -> None:
+    """`batch_norm_act_backward` runs where nothing is differentiated again, the operators one by one elsewhere."""
+    *tensors, one, two, three, groups, eps, _ = CALLS["conv_bn_act_training"](Make(torch.float64, True))
+    found = []
+    for again in (False, True):
+        y = OPS.conv_bn_act_training(*tensors, one, two, three, groups, eps, activation)[0]
+        found.append(torch.autograd.grad(y.square().sum(), tensors, create_graph=again))
+    for fused, apart in zip(*found, strict=True):
+        torch.testing.assert_close(fused, apart, rtol=1e-10, atol=1e-10)
 
 
 def strides_of_every_kind(shape: tuple[int, ...]) -> list[Any]:

@@ -141,8 +141,8 @@ void batch_norm_training(const BatchNormGeometry& geometry, const T* x, const T*
 
 template <class T>
 void batch_norm_backward(const BatchNormGeometry& geometry, const T* dy, const T* x, const T* mean,
-                         const T* var, const T* weight, double eps, bool training, T* dx, T* dweight,
-                         T* dbias) {
+                         const T* var, const T* weight, const T* bias, double eps, Activation f, T alpha,
+                         bool training, T* dx, T* dweight, T* dbias) {
   if (empty(geometry)) {
     if (dweight != nullptr) std::fill_n(dweight, geometry.channels, T(0));
     if (dbias != nullptr) std::fill_n(dbias, geometry.channels, T(0));
@@ -154,7 +154,9 @@ void batch_norm_backward(const BatchNormGeometry& geometry, const T* dy, const T
   const BatchNormKernels<T>& kernels = batch_norm_kernels<T>();
   Scratch scratch(Workspace<T>::bytes(plan));
   const Workspace<T> space(plan, scratch);
-  std::copy_n(mean, plan.g.channels, space.lines.center);
+  for (int64_t c = 0; c < plan.g.channels; ++c) {
+    set_forward_line(space.forward, c, mean[c], var[c], weight, bias, eps);
+  }
   space.repeat(plan);
   const auto finish = [&](int64_t c, double sum, double product) {
     const double unit = 1 / std::sqrt(static_cast<double>(var[c]) + eps),
@@ -165,7 +167,6 @@ void batch_norm_backward(const BatchNormGeometry& geometry, const T* dy, const T
     if (dweight != nullptr) dweight[c] = static_cast<T>(product * unit);
     if (dbias != nullptr) dbias[c] = static_cast<T>(sum);
   };
-  const T* const moved = moving ? x : nullptr;
   const bool stream = moving && dx != dy && dx != x && plan.streams(dx);
   if (plan.columns) {
     by_rows(
@@ -174,7 +175,7 @@ void batch_norm_backward(const BatchNormGeometry& geometry, const T* dy, const T
           if (!sums_wanted) return;
           const int64_t to = split * plan.width;
           plan.block(split, [&](int64_t at, int64_t rows, int64_t n) {
-            kernels.columns_sums(dy + at, x + at, space.lines.center, rows, n, space.sums.first + to,
+            kernels.columns_sums(f, alpha, space.forward, dy + at, x + at, rows, n, space.sums.first + to,
                                  space.sums.second + to);
           });
         },
@@ -182,7 +183,7 @@ void batch_norm_backward(const BatchNormGeometry& geometry, const T* dy, const T
         [&](int64_t split) {
           if (dx == nullptr) return;
           plan.block(split, [&](int64_t at, int64_t rows, int64_t n) {
-            kernels.columns_backward(space.lines, dy + at, moved == nullptr ? nullptr : moved + at, rows, n,
+            kernels.columns_backward(f, alpha, space.forward, space.lines, moving, dy + at, x + at, rows, n,
                                      stream, dx + at);
           });
         });
@@ -194,7 +195,7 @@ void batch_norm_backward(const BatchNormGeometry& geometry, const T* dy, const T
         if (!sums_wanted) return;
         double sums[2] = {0, 0};
         plan.each_chunk(c, split, [&](int64_t at, int64_t rows, int64_t n) {
-          kernels.run_sums(dy + at, x + at, space.lines.center[c], rows, plan.stride(), n, sums);
+          kernels.run_sums(f, alpha, space.forward_line(c), dy + at, x + at, rows, plan.stride(), n, sums);
         });
         space.sums.first[c * plan.splits + split] = sums[0];
         space.sums.second[c * plan.splits + split] = sums[1];
@@ -203,7 +204,7 @@ void batch_norm_backward(const BatchNormGeometry& geometry, const T* dy, const T
       [&](int64_t c, int64_t split) {
         if (dx == nullptr) return;
         plan.each_chunk(c, split, [&](int64_t at, int64_t rows, int64_t n) {
-          kernels.run_backward(space.line(c), dy + at, moved == nullptr ? nullptr : moved + at, rows,
+          kernels.run_backward(f, alpha, space.forward_line(c), space.line(c), moving, dy + at, x + at, rows,
                                plan.stride(), n, stream, dx + at);
         });
       });
@@ -217,7 +218,7 @@ void batch_norm_backward(const BatchNormGeometry& geometry, const T* dy, const T
   template void batch_norm_training<T>(const BatchNormGeometry&, const T*, const T*, const T*, double,       \
                                        Activation, T, T*, T*, T*);                                           \
   template void batch_norm_backward<T>(const BatchNormGeometry&, const T*, const T*, const T*, const T*,     \
-                                       const T*, double, bool, T*, T*, T*);
+                                       const T*, const T*, double, Activation, T, bool, T*, T*, T*);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)
 #undef NEOCOG_INSTANTIATE

@@ -50,14 +50,18 @@ struct BatchNormKernels {
                       int64_t stride, int64_t n, bool stream, T* y);
   void (*columns_forward)(Activation f, T alpha, const BatchNormLines<T>& lines, const T* x, int64_t rows,
                           int64_t columns, bool stream, T* y);
+  // Backward, dy is that of f(z), z on the line `forward`: every kernel multiplies it by f'(z) first.
   // sums[0] += sum of dy, sums[1] += sum of dy * (x - center).
-  void (*run_sums)(const T* dy, const T* x, T center, int64_t rows, int64_t stride, int64_t n, double* sums);
-  void (*columns_sums)(const T* dy, const T* x, const T* center, int64_t rows, int64_t columns, double* sums,
-                       double* products);
-  // x may be null: dx = dy * scale.
-  void (*run_backward)(const BatchNormLine<T>& line, const T* dy, const T* x, int64_t rows, int64_t stride,
-                       int64_t n, bool stream, T* dx);
-  void (*columns_backward)(const BatchNormLines<T>& lines, const T* dy, const T* x, int64_t rows,
+  void (*run_sums)(Activation f, T alpha, const BatchNormLine<T>& forward, const T* dy, const T* x,
+                   int64_t rows, int64_t stride, int64_t n, double* sums);
+  void (*columns_sums)(Activation f, T alpha, const BatchNormLines<T>& forward, const T* dy, const T* x,
+                       int64_t rows, int64_t columns, double* sums, double* products);
+  // Not `moving`: dx = dy * scale.
+  void (*run_backward)(Activation f, T alpha, const BatchNormLine<T>& forward, const BatchNormLine<T>& line,
+                       bool moving, const T* dy, const T* x, int64_t rows, int64_t stride, int64_t n,
+                       bool stream, T* dx);
+  void (*columns_backward)(Activation f, T alpha, const BatchNormLines<T>& forward,
+                           const BatchNormLines<T>& lines, bool moving, const T* dy, const T* x, int64_t rows,
                            int64_t columns, bool stream, T* dx);
 };
 
@@ -79,10 +83,11 @@ template <class T>
 void batch_norm_with_moments(const BatchNormGeometry&, const T* x, const double* mean, const double* var,
                              const T* weight, const T* bias, double eps, Activation f, T alpha, T* y);
 
-// Gradients without activation; training says that mean and var were those of the batch. Any of dx, dweight
-// and dbias may be null.
+// Gradients; training says that mean and var were those of the batch. The bias counts only for the
+// activation, which is taken at values that are computed again. Any of dx, dweight and dbias may be null.
 template <class T>
 void batch_norm_backward(const BatchNormGeometry&, const T* dy, const T* x, const T* mean, const T* var,
-                         const T* weight, double eps, bool training, T* dx, T* dweight, T* dbias);
+                         const T* weight, const T* bias, double eps, Activation f, T alpha, bool training,
+                         T* dx, T* dweight, T* dbias);
 
 }  // namespace neocog

@@ -112,9 +112,9 @@ void columns_forward(Activation activation, T alpha, const BatchNormLines<T>& li
   });
 }
 
-template <class T>
-NEOCOG_INLINE void tile_sums(const T* dy, const T* x, const T* center, int64_t rows, int64_t stride,
-                             int64_t columns, double* sums, double* products) {
+template <class T, class F>
+NEOCOG_INLINE void tile_sums(F f, const BatchNormLine<const T*>& forward, const T* dy, const T* x,
+                             int64_t rows, int64_t stride, int64_t columns, double* sums, double* products) {
   using V = Vec<T>;
   alignas(64) T sum[kTileColumns], product[kTileColumns];
   each_column<T>(columns, [&](int64_t c, int64_t) {
@@ -123,14 +123,16 @@ NEOCOG_INLINE void tile_sums(const T* dy, const T* x, const T* center, int64_t r
   });
   each_row_group(rows, [&]<int kRows>(int64_t r) {
     each_column<T>(columns, [&](int64_t c, int64_t lanes) {
-      const V middle = load_lanes(center + c, lanes);
+      const V center = load_lanes(forward.center + c, lanes), scale = load_lanes(forward.scale + c, lanes),
+              shift = load_lanes(forward.shift + c, lanes);
       V s = V::load(sum + c), p = V::load(product + c);
 #pragma GCC unroll 4
       for (int i = 0; i < kRows; ++i) {
         const int64_t at = (r + i) * stride + c;
-        const V g = load_lanes(dy + at, lanes);
+        const V d = load_lanes(x + at, lanes) - center;
+        const V g = through(f, load_lanes(dy + at, lanes), fma(d, scale, shift));
         s = s + g;
-        p = fma(g, load_lanes(x + at, lanes) - middle, p);
+        p = fma(g, d, p);
       }
       s.store(sum + c);
       p.store(product + c);
@@ -143,46 +145,54 @@ NEOCOG_INLINE void tile_sums(const T* dy, const T* x, const T* center, int64_t r
 }
 
 template <class T>
-void columns_sums(const T* dy, const T* x, const T* center, int64_t rows, int64_t columns, double* sums,
-                  double* products) {
-  for (int64_t r = 0; r < rows; r += kBlockRows) {
-    for (int64_t c = 0; c < columns; c += kTileColumns) {
-      const int64_t at = r * columns + c;
-      tile_sums(dy + at, x + at, center + c, min64(kBlockRows, rows - r), columns,
-                min64(kTileColumns, columns - c), sums + c, products + c);
+void columns_sums(Activation activation, T alpha, const BatchNormLines<T>& forward, const T* dy, const T* x,
+                  int64_t rows, int64_t columns, double* sums, double* products) {
+  with_activation(activation, alpha, [&](auto f) {
+    for (int64_t r = 0; r < rows; r += kBlockRows) {
+      for (int64_t c = 0; c < columns; c += kTileColumns) {
+        const int64_t at = r * columns + c;
+        tile_sums<T>(f, {forward.center + c, forward.scale + c, nullptr, forward.shift + c}, dy + at, x + at,
+                     min64(kBlockRows, rows - r), columns, min64(kTileColumns, columns - c), sums + c,
+                     products + c);
+      }
     }
-  }
+  });
 }
 
-template <bool kStream, class T>
-NEOCOG_INLINE void columns_gradient(const BatchNormLines<T>& lines, const T* dy, const T* x, int64_t rows,
-                                    int64_t columns, T* dx) {
+template <bool kStream, bool kMoving, class T, class F>
+NEOCOG_INLINE void columns_gradient(F f, const BatchNormLines<T>& forward, const BatchNormLines<T>& lines,
+                                    const T* dy, const T* x, int64_t rows, int64_t columns, T* dx) {
   using V = Vec<T>;
+  const auto of = [](const T* values, int64_t c, int64_t lanes) { return load_lanes(values + c, lanes); };
   for (int64_t r = 0; r < rows; ++r, dy += columns, x += columns, dx += columns) {
     each_vector<T>(columns, [&](int64_t c, int, int64_t lanes) {
-      const V d = load_lanes(x + c, lanes) - load_lanes<T>(lines.center + c, lanes);
-      const V rest = fma(d, load_lanes<T>(lines.slope + c, lanes), load_lanes<T>(lines.shift + c, lanes));
-      store_lanes<kStream>(fma(load_lanes(dy + c, lanes), load_lanes<T>(lines.scale + c, lanes), rest),
-                           dx + c, lanes);
+      const V d = load_lanes(x + c, lanes) - of(lines.center, c, lanes);
+      const V z = fma(d, of(forward.scale, c, lanes), of(forward.shift, c, lanes));
+      const V g = through(f, load_lanes(dy + c, lanes), z), scale = of(lines.scale, c, lanes);
+      if constexpr (kMoving) {
+        const V rest = fma(d, of(lines.slope, c, lanes), of(lines.shift, c, lanes));
+        store_lanes<kStream>(fma(g, scale, rest), dx + c, lanes);
+      } else {
+        store_lanes<kStream>(g * scale, dx + c, lanes);
+      }
     });
   }
   if constexpr (kStream) V::fence();
 }
 
 template <class T>
-void columns_backward(const BatchNormLines<T>& lines, const T* dy, const T* x, int64_t rows, int64_t columns,
-                      bool stream, T* dx) {
-  if (x == nullptr) {
-    for (int64_t r = 0; r < rows; ++r, dy += columns, dx += columns) {
-      each_vector<T>(columns, [&](int64_t c, int, int64_t lanes) {
-        store_lanes<false>(load_lanes(dy + c, lanes) * load_lanes<T>(lines.scale + c, lanes), dx + c, lanes);
-      });
+void columns_backward(Activation activation, T alpha, const BatchNormLines<T>& forward,
+                      const BatchNormLines<T>& lines, bool moving, const T* dy, const T* x, int64_t rows,
+                      int64_t columns, bool stream, T* dx) {
+  with_activation(activation, alpha, [&](auto f) {
+    if (!moving) {
+      columns_gradient<false, false>(f, forward, lines, dy, x, rows, columns, dx);
+    } else if (stream) {
+      columns_gradient<true, true>(f, forward, lines, dy, x, rows, columns, dx);
+    } else {
+      columns_gradient<false, true>(f, forward, lines, dy, x, rows, columns, dx);
     }
-  } else if (stream) {
-    columns_gradient<true>(lines, dy, x, rows, columns, dx);
-  } else {
-    columns_gradient<false>(lines, dy, x, rows, columns, dx);
-  }
+  });
 }
 
 }  // namespace

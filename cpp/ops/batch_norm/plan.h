@@ -99,14 +99,20 @@ struct Sums {
 template <class T>
 struct Workspace {
   BatchNormLines<T> lines;
+  BatchNormLines<T> forward;  // backward, those of the normalisation itself; the same centers
   T* pivot;
   Sums sums;  // (splits, width) with channels last, (C, splits) with channels first
 
   static size_t bytes(const Plan& plan) {
-    return 5 * Scratch::bytes_of<T>(plan.width) + 2 * Scratch::bytes_of<double>(plan.width * plan.splits);
+    return 7 * Scratch::bytes_of<T>(plan.width) + 2 * Scratch::bytes_of<double>(plan.width * plan.splits);
   }
   Workspace(const Plan& plan, Scratch& scratch) {
-    for (T** array : arrays()) *array = scratch.take<T>(plan.width);
+    for (T** array : arrays()) {
+      *array = scratch.take<T>(plan.width);
+      std::fill_n(*array, plan.width, T(0));
+    }
+    forward.center = lines.center;
+    forward.slope = nullptr;
     for (double** array : {&sums.first, &sums.second}) {
       *array = scratch.take<double>(plan.width * plan.splits);
       std::fill_n(*array, plan.width * plan.splits, 0.0);
@@ -115,15 +121,21 @@ struct Workspace {
   BatchNormLine<T> line(int64_t c) const {
     return {lines.center[c], lines.scale[c], lines.slope[c], lines.shift[c]};
   }
+  BatchNormLine<T> forward_line(int64_t c) const {
+    return {forward.center[c], forward.scale[c], T(0), forward.shift[c]};
+  }
   // Copies what was set for the C channels to all pixels of a row.
   void repeat(const Plan& plan) const {
-    for (T* array : {lines.center, lines.scale, lines.slope, lines.shift, pivot}) {
+    for (T* array :
+         {lines.center, lines.scale, lines.slope, lines.shift, forward.scale, forward.shift, pivot}) {
       for (int64_t i = plan.g.channels; i < plan.width; ++i) array[i] = array[i - plan.g.channels];
     }
   }
 
  private:
-  std::array<T**, 5> arrays() { return {&lines.center, &lines.scale, &lines.slope, &lines.shift, &pivot}; }
+  std::array<T**, 7> arrays() {
+    return {&lines.center, &lines.scale, &lines.slope, &lines.shift, &forward.scale, &forward.shift, &pivot};
+  }
 };
 
 // reduce(channel, split) adds into sums, finish(channel, sum, sum) sets the channel's line, apply(channel,

@@ -70,55 +70,59 @@ void run_forward(Activation activation, T alpha, const BatchNormLine<T>& line, c
 }
 
 template <class T>
-void run_sums(const T* dy, const T* x, T center, int64_t rows, int64_t stride, int64_t n, double* sums) {
+void run_sums(Activation activation, T alpha, const BatchNormLine<T>& forward, const T* dy, const T* x,
+              int64_t rows, int64_t stride, int64_t n, double* sums) {
   using V = Vec<T>;
-  const V middle = V::set1(center);
-  V sum[4] = {V::zero(), V::zero(), V::zero(), V::zero()},
-    product[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
-  for (int64_t r = 0; r < rows; ++r) {
-    const T *const grad = dy + r * stride, *const row = x + r * stride;
-    each_vector<T>(n, [&](int64_t i, int j, int64_t lanes) {
-      const V g = load_lanes(grad + i, lanes);
-      sum[j] = sum[j] + g;
-      product[j] = fma(g, load_lanes(row + i, lanes) - middle, product[j]);
-    });
-  }
-  sums[0] += total(sum);
-  sums[1] += total(product);
+  with_activation(activation, alpha, [&](auto f) {
+    const V center = V::set1(forward.center), scale = V::set1(forward.scale), shift = V::set1(forward.shift);
+    V sum[4] = {V::zero(), V::zero(), V::zero(), V::zero()},
+      product[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
+    for (int64_t r = 0; r < rows; ++r) {
+      const T *const grad = dy + r * stride, *const row = x + r * stride;
+      each_vector<T>(n, [&](int64_t i, int j, int64_t lanes) {
+        const V d = load_lanes(row + i, lanes) - center;
+        const V g = through(f, load_lanes(grad + i, lanes), fma(d, scale, shift));
+        sum[j] = sum[j] + g;
+        product[j] = fma(g, d, product[j]);
+      });
+    }
+    sums[0] += total(sum);
+    sums[1] += total(product);
+  });
 }
 
-template <bool kStream, class T>
-NEOCOG_INLINE void run_gradient(const BatchNormLine<T>& line, const T* dy, const T* x, int64_t rows,
-                                int64_t stride, int64_t n, T* dx) {
+template <bool kStream, bool kMoving, class T, class F>
+NEOCOG_INLINE void run_gradient(F f, const BatchNormLine<T>& forward, const BatchNormLine<T>& line,
+                                const T* dy, const T* x, int64_t rows, int64_t stride, int64_t n, T* dx) {
   using V = Vec<T>;
   const V center = V::set1(line.center), scale = V::set1(line.scale), slope = V::set1(line.slope);
   const V shift = V::set1(line.shift);
+  const V forward_scale = V::set1(forward.scale), forward_shift = V::set1(forward.shift);
   for (int64_t r = 0; r < rows; ++r) {
     const T *const grad = dy + r * stride, *const row = x + r * stride;
     T* const to = dx + r * stride;
     each_vector<T>(n, [&](int64_t i, int, int64_t lanes) {
-      const V rest = fma(load_lanes(row + i, lanes) - center, slope, shift);
-      store_lanes<kStream>(fma(load_lanes(grad + i, lanes), scale, rest), to + i, lanes);
+      const V d = load_lanes(row + i, lanes) - center;
+      const V g = through(f, load_lanes(grad + i, lanes), fma(d, forward_scale, forward_shift));
+      store_lanes<kStream>(kMoving ? fma(g, scale, fma(d, slope, shift)) : g * scale, to + i, lanes);
     });
   }
   if constexpr (kStream) V::fence();
 }
 
 template <class T>
-void run_backward(const BatchNormLine<T>& line, const T* dy, const T* x, int64_t rows, int64_t stride,
-                  int64_t n, bool stream, T* dx) {
-  if (x == nullptr) {
-    const Vec<T> scale = Vec<T>::set1(line.scale);
-    for (int64_t r = 0; r < rows; ++r) {
-      each_vector<T>(n, [&](int64_t i, int, int64_t lanes) {
-        store_lanes<false>(load_lanes(dy + r * stride + i, lanes) * scale, dx + r * stride + i, lanes);
-      });
+void run_backward(Activation activation, T alpha, const BatchNormLine<T>& forward,
+                  const BatchNormLine<T>& line, bool moving, const T* dy, const T* x, int64_t rows,
+                  int64_t stride, int64_t n, bool stream, T* dx) {
+  with_activation(activation, alpha, [&](auto f) {
+    if (!moving) {
+      run_gradient<false, false>(f, forward, line, dy, x, rows, stride, n, dx);
+    } else if (stream) {
+      run_gradient<true, true>(f, forward, line, dy, x, rows, stride, n, dx);
+    } else {
+      run_gradient<false, true>(f, forward, line, dy, x, rows, stride, n, dx);
     }
-  } else if (stream) {
-    run_gradient<true>(line, dy, x, rows, stride, n, dx);
-  } else {
-    run_gradient<false>(line, dy, x, rows, stride, n, dx);
-  }
+  });
 }
 
 }  // namespace

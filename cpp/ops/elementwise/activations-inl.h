@@ -3,6 +3,8 @@
 // the side PyTorch takes.
 #pragma once
 
+#include <type_traits>
+
 #include "core/simd/math.h"
 #include "ops/elementwise/elementwise.h"
 
@@ -132,6 +134,16 @@ struct Hardswish {
     return select(gt(x, V::zero() - three) | unordered(x, x), upper, V::zero());
   }
 };
+
+// dy * f'(z) of any of them at what goes into it.
+template <class T, class F>
+NEOCOG_INLINE Vec<T> through(const F& f, Vec<T> dy, Vec<T> z) {
+  if constexpr (std::is_same_v<F, Logistic<T>> || std::is_same_v<F, Tanh<T>>) {
+    return f.backward(dy, f(z));
+  } else {
+    return f.backward(dy, z);
+  }
+}
 
 // visit(f) with the struct of `activation`: one branch per call of a kernel, none per value.
 template <class T, class Visitor>

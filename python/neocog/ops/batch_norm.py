@@ -94,25 +94,29 @@ def batch_norm_backward(
     grad_y: Any,
     x: Any,
     weight: Any = None,
+    bias: Any = None,
     *,
     mean: Any,
     var: Any,
     training: bool = True,
     eps: float = 1e-5,
+    activation: str | None = None,
     output_mask: tuple[bool, bool, bool] = (True, True, True),
     data_format: str = "NCHW",
 ) -> tuple[Array | None, Array | None, Array | None]:
-    r"""Gradients of `batch_norm` without activation for its input, weight and bias.
+    r"""Gradients of `batch_norm` for its input, weight and bias.
 
-    With :math:`u = (x - mean) / \sqrt{var + eps}` and n values per channel:
+    With :math:`u = (x - mean) / \sqrt{var + eps}`, :math:`dz = dy\,f'(u\,weight + bias)` and n values per channel:
 
     .. math::
-        dbias = \sum dy, \quad dweight = \sum dy\,u, \quad
-        dx = \frac{weight}{\sqrt{var + eps}} \Big(dy - \frac{dbias + u\,dweight}{n}\Big)
+        dbias = \sum dz, \quad dweight = \sum dz\,u, \quad
+        dx = \frac{weight}{\sqrt{var + eps}} \Big(dz - \frac{dbias + u\,dweight}{n}\Big)
+
+    The argument of f' is computed again while x is read, so the activation costs no memory and no pass of its own.
 
     Args:
         grad_y: Gradient of the loss for y, same shape as x.
-        x, weight: What the forward pass was given.
+        x, weight, bias, activation: What the forward pass was given; bias matters only to the activation.
         mean, var: The statistics that the forward pass used, shape (C,): in training those that it returned.
         training: Whether they were the batch's own; constants (False) leave dx without the last term.
         eps, data_format: As in the forward pass.
@@ -122,10 +126,12 @@ def batch_norm_backward(
     Raises:
         TypeError, ValueError: As `batch_norm`; also where `grad_y` does not have the shape of x.
     Accuracy: grad_weight, grad_bias: |error| <= 80 * eps * sum |terms|, summed in an order that does not
-        depend on the number of threads. grad_x: |error| <= 8 * eps * |weight / std| * (|dy| + 10 * m); m is
-        the mean of |dy| over the channel plus |u| times that of |dy * u|.
+        depend on the number of threads. grad_x: |error| <= 8 * eps * |weight / std| * (|dz| + 10 * m); m is
+        the mean of |dz| over the channel plus |u| times that of |dz * u|. Within a few roundings of a kink of the
+        activation, dz may be of its other side.
     """
     wanted = checked_mask(output_mask, 3)
+    code, alpha = activation_code(activation)
     values = _values("x", x, data_format)
     array = values.array
     dtype, channels = array.dtype, array.shape[1]
@@ -138,6 +144,7 @@ def batch_norm_backward(
             f"shape ({channels},)."
         )
     scale = None if weight is None else _vector("weight", weight, dtype, channels)
+    shift = None if bias is None else _vector("bias", bias, dtype, channels)
     means, variances = _vector("mean", mean, dtype, channels), _vector("var", var, dtype, channels)
     grad_x, grad_weight, grad_bias = _core.batch_norm_backward(
         grad.array,
@@ -145,7 +152,10 @@ def batch_norm_backward(
         means,
         variances,
         scale,
+        shift,
         _epsilon(eps, training),
+        code,
+        alpha,
         bool(training),
         wanted,
         values.channels_last,

@@ -24,6 +24,8 @@ have x's memory format, or channels_last where the weight does. Every list of gr
 - `batch_norm_training(x, weight?, bias?, eps) -> y, mean, var` with the biased variance; x is (N, C, ...)
 - `batch_norm_inference(x, mean, var, weight?, bias?, eps) -> y`
 - `batch_norm_backward(grad_y, x, mean, var, weight?, eps, training, output_mask) -> grad_x, grad_weight, grad_bias`
+- `batch_norm_act_backward(grad_y, x, mean, var, weight?, bias?, eps, training, activation, output_mask)
+  -> grad_x, grad_weight, grad_bias`: the same for batch norm and the activation after it
 
 All but the indices can be differentiated, any number of times in reverse mode; forward mode is a NotImplementedError.
 Under autocast everything is computed in float32: the kernels have nothing narrower. vmap folds its axis into the batch
@@ -38,6 +40,7 @@ Accuracy: As the functions of `neocog.ops` with these names.
 from __future__ import annotations
 
 from neocog.torch.library import batch_norm as batch_norm
+from neocog.torch.library import batch_norm_act as batch_norm_act
 from neocog.torch.library import conv as conv
 from neocog.torch.library import conv_bn_act as conv_bn_act
 from neocog.torch.library import conv_transpose as conv_transpose

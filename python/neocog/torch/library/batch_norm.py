@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from neocog._activations import activation_code
 from neocog.torch.library.images import FORMATS, check_dtypes, check_shape, core, dense, empty, is_channels_last
 from neocog.torch.library.registration import Gradients, define
 
@@ -152,23 +153,24 @@ def gradients(
     eps: float,
     training: bool,
     mask: Mask,
+    bias: Tensor | None = None,
+    activation: str | None = None,
 ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
     """Of x, weight and bias, those that the mask wants."""
+    rest = (eps, *activation_code(activation), training, mask)
     layout = core.memory_layout(x)
     if layout == core.memory_layout(grad_y) < 2 and grad_y.shape == x.shape and x.numel():
         try:  # what is dense and right takes this way; what is not has time for the other
             return core.batch_norm_backward(  # type: ignore[no-any-return]
-                grad_y, x, mean, var, weight, eps, training, mask, layout == 1
+                grad_y, x, mean, var, weight, bias, *rest, layout == 1
             )
         except ValueError:
             pass
     _check_backward(grad_y, x, mean, var, weight)
     images, last = dense(x)
     grads = grad_y.contiguous(memory_format=FORMATS[last])
-    mean_, var_, weight_ = contiguous_all(mean, var, weight)
-    return core.batch_norm_backward(  # type: ignore[no-any-return]
-        grads, images, mean_, var_, weight_, eps, training, mask, last
-    )
+    parameters = contiguous_all(mean, var, weight, bias)
+    return core.batch_norm_backward(grads, images, *parameters, *rest, last)  # type: ignore[no-any-return]
 
 
 def _backward(*arguments: Any) -> tuple[Tensor, ...]:
@@ -176,7 +178,7 @@ def _backward(*arguments: Any) -> tuple[Tensor, ...]:
     return tuple(x.new_empty(0) if grad is None else grad for grad in gradients(*arguments))
 
 
-def _backward_fake(
+def backward_fake(
     grad_y: Tensor,
     x: Tensor,
     mean: Tensor,
@@ -267,7 +269,7 @@ batch_norm_backward = define(
     "batch_norm_backward(Tensor grad_y, Tensor x, Tensor mean, Tensor var, Tensor? weight, float eps, bool training, "
     "bool[3] output_mask) -> (Tensor grad_x, Tensor grad_weight, Tensor grad_bias)",
     _backward,
-    _backward_fake,
+    backward_fake,
     save=_save_backward,
     backward=_second_gradients,
     folds=lambda *_: (),

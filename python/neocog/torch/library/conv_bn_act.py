@@ -6,7 +6,6 @@ activation are computed again in the backward pass.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -14,43 +13,16 @@ from torch import Tensor
 
 from neocog._activations import activation_code
 from neocog.torch.library.batch_norm import (
-    batch_norm_backward,
-    batch_norm_inference,
     check_batch_norm,
     contiguous_all,
     fixed_statistics_gradients,
     statistics_gradient,
 )
+from neocog.torch.library.batch_norm_act import gradients_through
 from neocog.torch.library.conv import conv, conv_backward, conv_fake
 from neocog.torch.library.conv_plan import checked_plan, conv_plan
 from neocog.torch.library.images import Ints, core, dense
 from neocog.torch.library.registration import Gradients, define
-
-_aten: Any = torch.ops.aten
-# Gradients of z, from those of activation(z) and z; torch differentiates them again.
-_BACKWARD: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "relu": lambda grad, z: _aten.threshold_backward(grad, z, 0),
-    "relu6": lambda grad, z: _aten.hardtanh_backward(grad, z, 0, 6),
-    "leaky_relu": lambda grad, z: _aten.leaky_relu_backward(grad, z, 0.01, False),
-    "elu": lambda grad, z: _aten.elu_backward(grad, 1, 1, 1, False, z),
-    "gelu": lambda grad, z: _aten.gelu_backward(grad, z, approximate="none"),
-    "gelu_tanh": lambda grad, z: _aten.gelu_backward(grad, z, approximate="tanh"),
-    "silu": lambda grad, z: _silu_backward(grad, z),
-    "sigmoid": lambda grad, z: _aten.sigmoid_backward(grad, z.sigmoid()),
-    "tanh": lambda grad, z: _aten.tanh_backward(grad, z.tanh()),
-    "hardswish": lambda grad, z: _aten.hardswish_backward(grad, z),
-}
-
-
-def _silu_backward(grad: Tensor, z: Tensor) -> Tensor:
-    if not torch.is_grad_enabled():
-        return _aten.silu_backward(grad, z)  # type: ignore[no-any-return]
-    s = z.sigmoid()  # aten's operator has no derivative of its own
-    return grad * s * (1 + z * (1 - s))
-
-
-def _through_activation(grad: Tensor, activation: str | None, z: Callable[[], Tensor]) -> Tensor:
-    return grad if activation is None else _BACKWARD[activation](grad, z())
 
 
 def _training(
@@ -118,16 +90,10 @@ def _training_gradients(
     grad_bn_weight = grad_bn_bias = None
     of_middle = grad_middle
     if grad_y is not None:
-        grad_z = _through_activation(
-            grad_y,
-            ctx.activation,
-            lambda: batch_norm_inference(middle, mean, var, bn_weight, bn_bias, ctx.eps),
-        )
         mask = [True, needed[3], needed[4]]
-        through, grad_bn_weight, grad_bn_bias = batch_norm_backward(
-            grad_z, middle, mean, var, bn_weight, ctx.eps, True, mask
+        through, grad_bn_weight, grad_bn_bias = gradients_through(
+            grad_y, middle, mean, var, bn_weight, bn_bias, ctx.eps, True, ctx.activation, mask
         )
-        del grad_z
         of_middle = through if of_middle is None else of_middle + through
     if grad_mean is not None or grad_var is not None:
         through = statistics_gradient(middle, mean, grad_mean, grad_var)
@@ -217,17 +183,11 @@ def _inference_gradients(ctx: Any, needed: Any, grad_y: Tensor | None) -> Gradie
         return ()
     x, weight, bias, mean, var, bn_weight, bn_bias = ctx.saved_tensors
     middle = conv(x, weight, bias, *ctx.rest)
-    grad_z = _through_activation(
-        grad_y,
-        ctx.activation,
-        lambda: batch_norm_inference(middle, mean, var, bn_weight, bn_bias, ctx.eps),
-    )
     of_mean, of_var = needed[3:5]
     mask = [True, needed[5] or of_var, needed[6] or of_mean]
-    of_middle, grad_bn_weight, grad_bn_bias = batch_norm_backward(
-        grad_z, middle, mean, var, bn_weight, ctx.eps, False, mask
+    of_middle, grad_bn_weight, grad_bn_bias = gradients_through(
+        grad_y, middle, mean, var, bn_weight, bn_bias, ctx.eps, False, ctx.activation, mask
     )
-    del grad_z
     grads = conv_backward(of_middle, x, weight, *ctx.rest, list(needed[:3]))
     grad_mean, grad_var = fixed_statistics_gradients(grad_bn_weight, grad_bn_bias, var, bn_weight, ctx.eps, needed[3:5])
     found = (*grads, grad_mean, grad_var, grad_bn_weight, grad_bn_bias)
