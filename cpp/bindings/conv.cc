@@ -100,33 +100,6 @@ std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& wei
   });
 }
 
-// The gradient of a weight, in either order of its axes.
-template <class T>
-class NewGradient {
- public:
-  NewGradient(const ArrayRef& like, const std::array<int64_t, 4>& sizes, bool channels_last) : sizes_(sizes) {
-    require(!channels_last || like.ndim() == 4, "channels come last in two dimensions only");
-    std::vector<py::ssize_t> shape(sizes.begin(), sizes.end());
-    if (like.ndim() == 3) shape.erase(shape.begin() + 2);
-    NewImage<T> made = new_image<T>(like, shape, channels_last);
-    object = std::move(made.object);
-    data_ = made.image.data;
-    if (channels_last) block_.emplace(static_cast<size_t>(made.image.size()) * sizeof(T));
-  }
-  // Where the sums go, (O, I/groups, R, S); `finish` turns them where the channels come last.
-  T* sums() const { return block_ ? block_->template as<T>() : data_; }
-  void finish() const {
-    if (block_) neocog::weight_channels_last(sizes_[0], sizes_[1], sizes_[2] * sizes_[3], sums(), data_);
-  }
-
-  py::object object;
-
- private:
-  std::array<int64_t, 4> sizes_;
-  T* data_;
-  std::optional<HeldBlock> block_;
-};
-
 // (dx, dw, db): those that `mask` wants, or None.
 py::tuple conv_backward(const ArrayRef& dy, const ArrayRef& x, const ArrayRef& weight, const Pair& stride,
                         const Padding& padding, const Pair& dilation, int64_t groups,
@@ -139,42 +112,13 @@ py::tuple conv_backward(const ArrayRef& dy, const ArrayRef& x, const ArrayRef& w
     require(grad.n == in.n && grad.c == g.out_channels && g.h.out() == grad.h && g.w.out() == grad.w,
             "sizes of x and dy do not agree");
     const WeightView<T> w(weight);
-    std::optional<NewImage<T>> dx;
-    std::optional<NewGradient<T>> dw;
-    std::optional<NewArray<T>> db;
-    if (mask[0]) dx.emplace(new_image<T>(dy, in.n, in.c, in.h, in.w, channels_last));
-    if (mask[1]) dw.emplace(x, weight_sizes(weight), weight_channels_last);
-    if (mask[2]) db.emplace(new_dense_like<T>(dy, {grad.c}));
+    NewGradients<T> made(dy, x, in, grad.c, weight, mask, channels_last, weight_channels_last);
     {
       const py::gil_scoped_release nogil;
-      neocog::conv_backward<T>(
-          g, in, grad, mask[0] ? w.get() : nullptr,
-          {dx ? dx->image.data : nullptr, dw ? dw->sums() : nullptr, db ? db->data : nullptr});
-      if (dw) dw->finish();
+      neocog::conv_backward<T>(g, in, grad, mask[0] ? w.get() : nullptr, made.pointers());
+      made.finish();
     }
-    const auto object_or_none = [](auto& made) -> py::object {
-      return made ? std::move(made->object) : py::none();
-    };
-    return py::make_tuple(object_or_none(dx), object_or_none(dw), object_or_none(db));
-  });
-}
-
-py::object conv_backward_weight(const ArrayRef& x, const ArrayRef& dy, const Pair& kernel, const Pair& stride,
-                                const Padding& padding, const Pair& dilation, int64_t groups,
-                                bool channels_last, bool weight_channels_last) {
-  return with_dtype(x, [&](auto zero) -> py::object {
-    using T = decltype(zero);
-    const Image<const T> in = image_view<T>(x, channels_last), grad = image_view<T>(dy, channels_last);
-    require(groups > 0 && in.c % groups == 0, "channels and `groups` do not agree");
-    const std::array<int64_t, 4> sizes = {grad.c, in.c / groups, kernel[0], kernel[1]};
-    const ConvGeometry g = geometry(in.n, in.c, in.h, in.w, sizes, {stride, dilation, padding, groups});
-    checked_product({sizes[0], sizes[1], sizes[2], sizes[3]});
-    NewGradient<T> dw(x, sizes, weight_channels_last);
-    require(grad.n == in.n && g.h.out() == grad.h && g.w.out() == grad.w, "sizes of x and dy do not agree");
-    const py::gil_scoped_release nogil;
-    neocog::conv_backward_weight<T>(g, in, grad, dw.sums());
-    dw.finish();
-    return std::move(dw.object);
+    return made.tuple();
   });
 }
 
@@ -202,8 +146,6 @@ void bind_conv(py::module_& m) {
         "channels_last"_a = false, "bf16"_a = false);
   m.def("conv_backward", &conv_backward, "dy"_a, "x"_a, "weight"_a, "stride"_a, "padding"_a, "dilation"_a,
         "groups"_a, "mask"_a, "channels_last"_a, "weight_channels_last"_a = false);
-  m.def("conv_backward_weight", &conv_backward_weight, "x"_a, "dy"_a, "kernel"_a, "stride"_a, "padding"_a,
-        "dilation"_a, "groups"_a, "channels_last"_a, "weight_channels_last"_a = false);
   m.def("conv_backward_bias", &conv_backward_bias, "dy"_a, "channels_last"_a);
 }
 

@@ -90,4 +90,63 @@ Epilogue<T> epilogue(const MaybeArray& bias, const MaybeArray& residual, int act
   return e;
 }
 
+// The gradient of a weight, in either order of its axes.
+template <class T>
+class NewGradient {
+ public:
+  NewGradient(const ArrayRef& like, const std::array<int64_t, 4>& sizes, bool channels_last) : sizes_(sizes) {
+    require(!channels_last || like.ndim() == 4, "channels come last in two dimensions only");
+    std::vector<py::ssize_t> shape(sizes.begin(), sizes.end());
+    if (like.ndim() == 3) shape.erase(shape.begin() + 2);
+    NewImage<T> made = new_image<T>(like, shape, channels_last);
+    object = std::move(made.object);
+    data_ = made.image.data;
+    if (channels_last) block_.emplace(static_cast<size_t>(made.image.size()) * sizeof(T));
+  }
+  // Where the sums go, (O, I/groups, R, S); `finish` turns them where the channels come last.
+  T* sums() const { return block_ ? block_->template as<T>() : data_; }
+  void finish() const {
+    if (block_) neocog::weight_channels_last(sizes_[0], sizes_[1], sizes_[2] * sizes_[3], sums(), data_);
+  }
+
+  py::object object;
+
+ private:
+  std::array<int64_t, 4> sizes_;
+  T* data_;
+  std::optional<HeldBlock> block_;
+};
+
+// The gradients that a mask wants, of images like `x` and weights like `weight`.
+template <class T>
+class NewGradients {
+ public:
+  NewGradients(const ArrayRef& dy, const ArrayRef& x, const Image<const T>& in, int64_t biases,
+               const ArrayRef& weight, const std::array<bool, 3>& mask, bool channels_last,
+               bool weight_channels_last) {
+    if (mask[0]) x_.emplace(new_image<T>(dy, in.n, in.c, in.h, in.w, channels_last));
+    if (mask[1]) weight_.emplace(x, weight_sizes(weight), weight_channels_last);
+    if (mask[2]) bias_.emplace(new_dense_like<T>(dy, {biases}));
+  }
+  ConvGradients<T> pointers() const {
+    return {x_ ? x_->image.data : nullptr, weight_ ? weight_->sums() : nullptr,
+            bias_ ? bias_->data : nullptr};
+  }
+  void finish() const {
+    if (weight_) weight_->finish();
+  }
+  // (dx, dw, db), None where one is not wanted.
+  py::tuple tuple() {
+    const auto object_or_none = [](auto& made) -> py::object {
+      return made ? std::move(made->object) : py::none();
+    };
+    return py::make_tuple(object_or_none(x_), object_or_none(weight_), object_or_none(bias_));
+  }
+
+ private:
+  std::optional<NewImage<T>> x_;
+  std::optional<NewGradient<T>> weight_;
+  std::optional<NewArray<T>> bias_;
+};
+
 }  // namespace neocog::bindings

@@ -99,17 +99,6 @@ def conv_backward(
     channels_last: bool,
     weight_channels_last: bool = ...,
 ) -> tuple[_Array | None, _Array | None, _Array | None]: ...
-def conv_backward_weight(
-    x: _Array,
-    dy: _Array,
-    kernel: _Ints,
-    stride: _Ints,
-    padding: _Ints,
-    dilation: _Ints,
-    groups: int,
-    channels_last: bool,
-    weight_channels_last: bool = ...,
-) -> _Array: ...
 def conv_backward_bias(dy: _Array, channels_last: bool) -> _Array: ...
 def conv_transpose_forward(
     x: _Array,
@@ -124,6 +113,18 @@ def conv_transpose_forward(
     alpha: float,
     channels_last: bool,
 ) -> _Array: ...
+def conv_transpose_backward(
+    dy: _Array,
+    x: _Array,
+    weight: _Array,
+    stride: _Ints,
+    padding: _Ints,
+    dilation: _Ints,
+    groups: int,
+    mask: Sequence[bool],
+    channels_last: bool,
+    weight_channels_last: bool = ...,
+) -> tuple[_Array | None, _Array | None, _Array | None]: ...
 def depthwise_forward(
     x: _Array,
     weight: _Array,

@@ -52,8 +52,11 @@ void conv_backward(const ConvGeometry& g, Image<const T> x, Image<const T> dy, c
     return;
   }
   if (grads.x != nullptr) conv_backward_x<T>(g, dy, weight, {grads.x, x.n, x.c, x.h, x.w, x.layout});
-  if (grads.weight != nullptr) conv_backward_weight(g, x, dy, grads.weight);
-  if (grads.bias != nullptr) conv_backward_bias(dy, grads.bias);
+  ChannelSums<T> sums(dy);
+  if (grads.weight != nullptr) {
+    conv_backward_weight(g, x, dy, grads.weight, {nullptr, grads.bias == nullptr ? nullptr : &sums});
+  }
+  if (grads.bias != nullptr) sums.finish(grads.bias);
 }
 
 template <class T>

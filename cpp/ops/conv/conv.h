@@ -12,6 +12,7 @@
 #include "core/image.h"
 #include "core/window.h"
 #include "ops/batch_norm/moments.h"
+#include "ops/conv/channel_sums.h"
 #include "ops/conv/weights.h"
 #include "ops/elementwise/elementwise.h"
 
@@ -60,10 +61,17 @@ void conv_backward(const ConvGeometry&, Image<const T> x, Image<const T> dy, con
 template <class T>
 void conv_backward_x(const ConvGeometry&, Image<const T> dy, const T* weight, Image<T> dx);
 
+// Sums that a kernel may take of an operand that it reads; null where they are not wanted.
+template <class T>
+struct OperandSums {
+  ChannelSums<T>*x = nullptr, *dy = nullptr;
+};
+
 // dw[o,c,r,s] = sum over n,i,j of dy[n,o,i,j] * x[n, c, h.tap(i,r), w.tap(j,s)], the same bits for any number
 // of threads.
 template <class T>
-void conv_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw);
+void conv_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw,
+                          const OperandSums<T>& = {});
 
 // db[o] = sum over n,i,j of dy[n,o,i,j].
 template <class T>

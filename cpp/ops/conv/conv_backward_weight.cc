@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 #include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "core/parallel.h"
@@ -109,10 +110,32 @@ Ahead<T> piece(const Image<const T>& x, int64_t n, const StripWindow& window) {
   return {x.at(n, 0, row0, col0), rows * cols * x.c};
 }
 
+// The pixels of x that a tile, and no other, takes the sums of: those from its first tap to that of the next.
+StripWindow own_pixels(const ConvGeometry& g, const WeightGradientPlan::Tile& tile) {
+  const auto along = [](const WindowAxis& axis, int64_t first, int64_t count) {
+    const int64_t end = first + count;
+    return std::pair(first == 0 ? 0 : std::clamp<int64_t>(axis.tap(first, 0), 0, axis.in),
+                     end == axis.out() ? axis.in : std::clamp<int64_t>(axis.tap(end, 0), 0, axis.in));
+  };
+  const auto [row0, row1] = along(g.h, tile.i0, tile.rows);
+  const auto [col0, col1] = along(g.w, tile.j0, tile.cols);
+  return {row0, row1 - row0, col0, col1 - col0};
+}
+
+// Whether those of all tiles are all pixels, and lie in the strips.
+bool own_all_pixels(const ConvGeometry& g) {
+  const auto own_all = [](const WindowAxis& axis) {
+    return (axis.kernel - 1) * axis.dilation + 1 >= axis.stride &&
+           axis.tap(axis.out() - 1, axis.kernel - 1) + 1 >= axis.in;
+  };
+  return own_all(g.h) && own_all(g.w);
+}
+
 }  // namespace
 
 template <class T>
-void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw) {
+void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw,
+                          const OperandSums<T>& sums_of) {
   const int64_t kernel_size = g.h.kernel * g.w.kernel;
   const int64_t weights = g.out_channels * (g.in_channels / g.groups) * kernel_size;
   if (weights == 0) return;
@@ -130,7 +153,7 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
   }
   if constexpr (std::is_same_v<T, float>) {
     if (x.layout == dy.layout && winograd_suits_weight<T>(g)) {
-      winograd_backward_weight(g, x, dy, dw);
+      winograd_backward_weight(g, x, dy, dw, sums_of);
       return;
     }
   }
@@ -169,6 +192,9 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
              scratch.take<int64_t>(tile_pixels)};
   }
 
+  const bool x_sums = sums_of.x != nullptr && own_all_pixels(g);
+  if (x_sums) sums_of.x->cut(plan.pixel_chunks);
+  if (sums_of.dy != nullptr) sums_of.dy->cut(plan.pixel_chunks);
   const int64_t taps_w = plan.taps / g.h.kernel;
   const auto strip_of = [&](const WeightGradientPlan::Tile& tile) -> StripWindow {
     return {g.h.tap(tile.i0, 0), plan.strip_rows, g.w.tap(tile.j0, 0), plan.strip_cols};
@@ -192,6 +218,14 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
       } else {
         load_strip(x, tile.n, group * plan.in_group, plan.in_group, strip_of(tile), space.strip);
       }
+      if (x_sums && column_chunk == 0) {
+        const StripWindow own = own_pixels(g, tile);
+        const T* const first = a + (own.col - g.w.tap(tile.j0, 0)) * plan.pixel;
+        for (int64_t row = own.row - g.h.tap(tile.i0, 0), i = 0; i < own.rows; ++i, ++row) {
+          sums_of.x->take(pixel_chunk, group * plan.in_group, plan.in_group, first + row * plan.pitch,
+                          plan.pixel, own.cols);
+        }
+      }
       int64_t pixels = 0;
       for (int64_t i = 0; i < tile.rows; ++i) {
         for (int64_t j = 0; j < tile.cols; ++j) {
@@ -211,6 +245,10 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
         const int64_t first = split.begin(panel) * kernels.lanes;
         load_pixels(dy, tile.n, group * plan.out_group + first, std::min(width, plan.out_group - first),
                     {tile.i0, tile.rows, tile.j0, tile.cols}, width, space.block);
+        if (sums_of.dy != nullptr) {
+          sums_of.dy->take(pixel_chunk, group * plan.out_group + first,
+                           std::min(width, plan.out_group - first), space.block, width, pixels);
+        }
         for (int64_t tap = 0; tap < plan.taps; ++tap, ++call) {
           const int64_t offset =
               tap / taps_w * g.h.dilation * plan.pitch + tap % taps_w * g.w.dilation * plan.pixel;
@@ -252,9 +290,9 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
   });
 }
 
-template void conv_backward_weight<float>(const ConvGeometry&, Image<const float>, Image<const float>,
-                                          float*);
+template void conv_backward_weight<float>(const ConvGeometry&, Image<const float>, Image<const float>, float*,
+                                          const OperandSums<float>&);
 template void conv_backward_weight<double>(const ConvGeometry&, Image<const double>, Image<const double>,
-                                           double*);
+                                           double*, const OperandSums<double>&);
 
 }  // namespace neocog

@@ -33,7 +33,8 @@ bool winograd_suits(const ConvGeometry&, WeightRole);
 // The weight gradient, as conv_backward_weight gives it, with the same tiles:
 //   |error| <= (tiles + 20) * eps * |G^T| (sum over tiles of (|A| |dy| |A^T|) * (|B^T| |x| |B|)) |G|.
 template <class T>
-void winograd_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw);
+void winograd_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw,
+                              const OperandSums<T>&);
 template <class T>
 bool winograd_suits_weight(const ConvGeometry&);
 

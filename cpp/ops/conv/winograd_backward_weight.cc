@@ -88,16 +88,17 @@ WeightPlan make_plan(const ConvGeometry& g) {
 }  // namespace
 
 template <class T>
-void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw) {
+void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw,
+                              const OperandSums<T>& sums_of) {
   const bool parts = winograd_parts_suit<T>(g), strided = winograd_step(g.h) * winograd_step(g.w) > 1;
   if (strided && !(parts && winograd_beside(g, dy.h)) && !(x.channels_last() && dy.channels_last())) {
     gradient_turned(x, dy, [&](const Image<const T>& from, const Image<const T>& with) {
-      winograd_backward_weight(g, from, with, dw);
+      winograd_backward_weight(g, from, with, dw, sums_of);
     });
     return;
   }
   if (parts) {
-    winograd_weight_by_parts(g, x, dy, dw);
+    winograd_weight_by_parts(g, x, dy, dw, sums_of);
     return;
   }
   const GemmKernels<T>& kernels = gemm_kernels<T>();
@@ -145,6 +146,8 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
                    dw + ((item.group * plan.out_group + first) * plan.in_group + item.c0) * kernel_size);
   };
 
+  ChannelSums<T>* const dy_sums = strided ? nullptr : sums_of.dy;
+  if (dy_sums != nullptr) dy_sums->cut(plan.rows);
   for (int64_t pass = 0; pass < plan.passes; ++pass) {
     const int64_t first = plan.rows * pass / plan.passes, rows = plan.rows * (pass + 1) / plan.passes - first;
     const int64_t tiles = rows * plan.w.tiles;
@@ -180,6 +183,10 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
             const int64_t tile = (at - first) * plan.w.tiles + col;
             transforms.gradient(plan.h.taps, plan.w.taps, pixel, columns,
                                 d + panel * plan.panel_d + tile * width, plan.point_d);
+          },
+          [&](const T* pixels, int64_t pixel, int64_t count) {
+            if (dy_sums == nullptr) return;
+            dy_sums->take(row, group * plan.out_group + begin, columns, pixels, pixel, count);
           });
     });
     parallel_for(plan.items() * chunks, threads, [&](int64_t job, int thread) {
@@ -222,6 +229,6 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
 }
 
 template void winograd_backward_weight<float>(const ConvGeometry&, Image<const float>, Image<const float>,
-                                              float*);
+                                              float*, const OperandSums<float>&);
 
 }  // namespace neocog

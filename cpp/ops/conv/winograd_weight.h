@@ -28,6 +28,7 @@ void finish_weights(const TileAxis& h, const TileAxis& w, const T* sums, int64_t
 template <class T>
 bool winograd_parts_suit(const ConvGeometry&);
 template <class T>
-void winograd_weight_by_parts(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw);
+void winograd_weight_by_parts(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw,
+                              const OperandSums<T>&);
 
 }  // namespace neocog

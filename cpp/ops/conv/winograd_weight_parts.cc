@@ -77,7 +77,8 @@ bool winograd_parts_suit(const ConvGeometry& g) {
 }
 
 template <class T>
-void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw) {
+void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw,
+                              const OperandSums<T>& sums_of) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const WinogradKernels<T>& transforms = winograd_kernels<T>();
   const bool beside = winograd_beside(g, dy.h);
@@ -115,6 +116,9 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
     if (plan.out_group % kernels.lanes != 0) std::fill_n(space.d, size_d, T(0));
   }
 
+  // A dilated kernel finds the pixels of a block next to each other only where it holds all remainders.
+  ChannelSums<T>* const dy_sums = beside || outputs.remainders() == 1 ? sums_of.dy : nullptr;
+  if (dy_sums != nullptr) dy_sums->cut(plan.parts);
   parallel_for(items, threads, [&](int64_t item, int thread) {
     const Workspace& space = spaces[thread];
     const int64_t group = item / plan.parts, part = item % plan.parts;
@@ -142,6 +146,10 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
               transforms.gradient(plan.h.taps, plan.w.taps, shifted, std::min(width, plan.out_group - first),
                                   space.d + plan.tiles * first + tile(row, col) * width, plan.point_d());
             }
+          },
+          [&](const T* pixels, int64_t pixel, int64_t count) {
+            if (dy_sums == nullptr) return;
+            dy_sums->take(part, group * plan.out_group, plan.out_group, pixels, pixel, count);
           });
       for (int64_t panel = 0; panel < plan.split.panels; ++panel) {
         const int64_t first = plan.split.begin(panel) * kernels.lanes, vectors = plan.split.width(panel);
@@ -180,6 +188,6 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
 
 template bool winograd_parts_suit<float>(const ConvGeometry&);
 template void winograd_weight_by_parts<float>(const ConvGeometry&, Image<const float>, Image<const float>,
-                                              float*);
+                                              float*, const OperandSums<float>&);
 
 }  // namespace neocog

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <type_traits>
 
 #include "core/constant.h"
 #include "ops/conv/strip.h"
@@ -53,11 +54,17 @@ int64_t window_strip(const Image<const T>& x, int64_t channels, const WinogradWi
   return high * window_pixels<under>(w, cols) * window.beside_step() * window.in_phases() * channels;
 }
 
+// Does nothing with the pixels that each_window has at hand.
+struct NoPixels {
+  template <class T>
+  void operator()(const T*, int64_t, int64_t) const {}
+};
+
 // each_window for windows of H x W pixels.
-template <int H, int W, Under under, class T, class F>
+template <int H, int W, Under under, class T, class F, class G>
 void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, const WinogradWindow& window,
                     const TileAxis& h, const TileAxis& w, const TileBlock& block, const T* zeros, T* strip,
-                    const F& f) {
+                    const F& f, const G& each_row) {
   const T* pixel[H * W];
   // From a pixel of a window to the next, in the image.
   const int64_t step_h = window.step_h * window.in_h, step_w = window.step_w * window.in_w;
@@ -69,6 +76,16 @@ void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, 
     const StripWindow within{top, window_pixels<under>(h, rows) * window.in_h, left - shift,
                              window_pixels<under>(w, block.cols()) * apart};
     if (!x.channels_last() && shift == 0) load_strip(x, n, channel, channels, within, strip);
+    if (!std::is_same_v<G, NoPixels> && shift == 0) {
+      const int64_t cols = std::min(x.w, within.col + within.cols) - within.col;
+      for (int64_t at = within.row; at < std::min(x.h, within.row + within.rows); ++at) {
+        if (x.channels_last()) {
+          each_row(x.at(n, channel, at, within.col), x.c, cols);
+        } else {
+          each_row(strip + (at - within.row) * within.cols * channels, channels, cols);
+        }
+      }
+    }
     const auto one_window = [&](int64_t i, int64_t j, int64_t phase) {
       const int64_t row0 = phase / window.in_w, col0 = phase % window.in_w;
       const T** to = pixel;
@@ -111,13 +128,14 @@ void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, 
 
 // f(pixel, row, column, phase) for every tile of a block: where the channels of the pixels of its window
 // begin; `zeros` stands for pixels outside. Rows are counted through all images. Channels first takes
-// neighbouring pixels only, or all remainders of an image.
-template <Under under, class T, class F>
+// neighbouring pixels only, or all remainders of an image. each_row(first, pixel, pixels), for outputs under
+// such blocks, gets every row of pixels that exist before its tiles: their channels lie side by side.
+template <Under under, class T, class F, class G = NoPixels>
 void each_window(const Image<const T>& x, int64_t channel, int64_t channels, const WinogradWindow& window,
                  const TileAxis& h, const TileAxis& w, const TileBlock& block, const T* zeros, T* strip,
-                 const F& f) {
+                 const F& f, const G& each_row = {}) {
   const auto run = [&]<int H, int W>() {
-    each_window_of<H, W, under>(x, channel, channels, window, h, w, block, zeros, strip, f);
+    each_window_of<H, W, under>(x, channel, channels, window, h, w, block, zeros, strip, f, each_row);
   };
   if constexpr (under == Under::kInputs) {
     with_constant<1, 5, 6>(window_size<under>(h), [&]<int H>() {

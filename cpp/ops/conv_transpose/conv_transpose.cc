@@ -24,9 +24,26 @@ void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, std::type_i
   if (epilogue.moments != nullptr) epilogue.moments->complete(y);  // by kernels that did not hand over tiles
 }
 
+template <class T>
+void conv_transpose_backward(const ConvGeometry& g, Image<const T> x, Image<const T> dy, const T* weight,
+                             const ConvGradients<T>& grads) {
+  if (grads.x != nullptr) {
+    conv_forward<T>(g, dy, weight, Epilogue<T>{}, {grads.x, x.n, x.c, x.h, x.w, x.layout});
+  }
+  ChannelSums<T> sums(dy);
+  if (grads.weight != nullptr) {
+    conv_backward_weight(g, dy, x, grads.weight, {grads.bias == nullptr ? nullptr : &sums, nullptr});
+  }
+  if (grads.bias != nullptr) sums.finish(grads.bias);
+}
+
 template void conv_transpose_forward<float>(const ConvGeometry&, Image<const float>, Weights<float>,
                                             const Epilogue<float>&, Image<float>);
 template void conv_transpose_forward<double>(const ConvGeometry&, Image<const double>, Weights<double>,
                                              const Epilogue<double>&, Image<double>);
+template void conv_transpose_backward<float>(const ConvGeometry&, Image<const float>, Image<const float>,
+                                             const float*, const ConvGradients<float>&);
+template void conv_transpose_backward<double>(const ConvGeometry&, Image<const double>, Image<const double>,
+                                              const double*, const ConvGradients<double>&);
 
 }  // namespace neocog

@@ -15,4 +15,9 @@ template <class T>
 void conv_transpose_forward(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight,
                             const Epilogue<T>&, Image<T> y);
 
+// The gradients that are wanted; that of x is a convolution of dy.
+template <class T>
+void conv_transpose_backward(const ConvGeometry&, Image<const T> x, Image<const T> dy, const T* weight,
+                             const ConvGradients<T>&);
+
 }  // namespace neocog

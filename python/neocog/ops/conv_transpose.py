@@ -247,16 +247,11 @@ def _backward(
     shape = (inputs.array.shape[0], kernels.shape[1] * groups, *size)
     if grads.array.shape != shape:
         raise ValueError(f"`grad_y` has shape {grads.array.shape} as (N, C, H, W); y has {shape}: they must agree.")
-    grad_x = grad_weight = grad_bias = None
-    if wanted[0]:  # the adjoint of the adjoint: a convolution of grad_y
-        grad_x = _core.conv_forward(grads.array, kernels, None, None, steps, pads, gaps, groups, 0, 0.0, last)
+    grad_x, grad_weight, grad_bias = _core.conv_transpose_backward(
+        grads.array, inputs.array, kernels, steps, pads, gaps, groups, wanted, last
+    )
+    if grad_x is not None:
         grad_x = deliver(grad_x, data_format, spatial, batched=inputs.batched)
-    if wanted[1]:
-        grad_weight = _core.conv_backward_weight(
-            grads.array, inputs.array, kernels.shape[2:], steps, pads, gaps, groups, last
-        )
-        if spatial == 1:
-            grad_weight = grad_weight[:, :, 0]
-    if wanted[2]:
-        grad_bias = _core.conv_backward_bias(grads.array, last)
+    if grad_weight is not None and spatial == 1:
+        grad_weight = grad_weight[:, :, 0]
     return grad_x, grad_weight, grad_bias

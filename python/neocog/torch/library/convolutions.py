@@ -45,16 +45,8 @@ def gradients(
     grad_y = grad_y.contiguous(memory_format=FORMATS[last])
     window = plan[:4]
     weight_last = last if like_images else weight_last
-    if not transposed:
-        return (*core.conv_backward(grad_y, x, weight, *window, list(mask), last, weight_last), last)
-    grad_x = grad_weight = grad_bias = None
-    if mask[0]:  # the adjoint of the adjoint
-        grad_x = core.conv_forward(grad_y, weight, None, None, *window, 0, 0.0, last)
-    if mask[1]:
-        grad_weight = core.conv_backward_weight(grad_y, x, plan.kernel, *window, last, weight_last)
-    if mask[2]:
-        grad_bias = core.conv_backward_bias(grad_y, last)
-    return grad_x, grad_weight, grad_bias, last
+    backward = core.conv_transpose_backward if transposed else core.conv_backward
+    return (*backward(grad_y, x, weight, *window, list(mask), last, weight_last), last)
 
 
 def define_both(
