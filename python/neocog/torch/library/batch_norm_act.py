@@ -121,7 +121,8 @@ def _second_gradients(ctx: Any, needed: Any, *grads: Tensor | None) -> Gradients
 
 batch_norm_act_backward = define(
     "batch_norm_act_backward(Tensor grad_y, Tensor x, Tensor mean, Tensor var, Tensor? weight, Tensor? bias, "
-    "float eps, bool training, str activation, bool[3] output_mask) -> (Tensor grad_x, Tensor grad_weight, Tensor grad_bias)",
+    "float eps, bool training, str activation, bool[3] output_mask) "
+    "-> (Tensor grad_x, Tensor grad_weight, Tensor grad_bias)",
     _backward,
     _backward_fake,
     save=_save,
