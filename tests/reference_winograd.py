@@ -9,6 +9,9 @@ With stride 2 the images and kernels are those of the phases: every second row a
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import numpy as np
 
 Array = np.ndarray
@@ -106,17 +109,37 @@ def weight_magnitude(
     return gh.T @ m @ gw
 
 
-def strided_magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: int, outputs: Array) -> Array:
-    """magnitude at stride 2 along every axis of more than one tap, for y of (P, Q) `outputs`."""
-    steps = [1 if taps == 1 else 2 for taps in weight.shape[2:]]
+def strided_weight_magnitude(
+    x: Array, grad_y: Array, taps: tuple[int, int], pads: tuple[int, int, int, int], groups: int
+) -> Array:
+    """weight_magnitude at stride 2 along every axis of more than one tap: that of every phase at its taps."""
+    out, channels = grad_y.shape[1], x.shape[1] // groups
+    m = np.zeros((out, channels, *taps))
+    for phase, part in _phases(x, taps, pads, grad_y.shape[2:]):
+        m[phase] = weight_magnitude(part, grad_y, (0, 0, 0, 0), groups, m[phase].shape[2:])
+    return m
+
+
+def _phases(
+    x: Array, taps: Sequence[int], pads: tuple[int, int, int, int], outputs: Sequence[int]
+) -> Iterator[tuple[Any, Array]]:
+    """Where each phase of a kernel of stride 2 has its taps, and the pixels of x that they meet, at stride 1."""
+    steps = [1 if count == 1 else 2 for count in taps]
     # A phase of (P + 1, Q + 1) pixels has (P, Q) outputs of 2 taps.
     sizes = [step * (size + step - 1) for step, size in zip(steps, outputs, strict=True)]
     room = (size + have + sum(pads) for size, have in zip(sizes, x.shape[2:], strict=True))
     padded = np.zeros((*x.shape[:2], *room))
     padded[:, :, pads[0] : pads[0] + x.shape[2], pads[2] : pads[2] + x.shape[3]] = x
     padded = padded[:, :, : sizes[0], : sizes[1]]
-    phases = [(..., *(np.s_[first::step] for first, step in zip(at, steps, strict=True))) for at in np.ndindex(*steps)]
-    return sum(magnitude(padded[phase], weight[phase], (0, 0, 0, 0), groups) for phase in phases)
+    for at in np.ndindex(*steps):
+        phase = (..., *(np.s_[first::step] for first, step in zip(at, steps, strict=True)))
+        yield phase, padded[phase]
+
+
+def strided_magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: int, outputs: Array) -> Array:
+    """magnitude at stride 2 along every axis of more than one tap, for y of (P, Q) `outputs`."""
+    phases = _phases(x, weight.shape[2:], pads, outputs)
+    return sum(magnitude(part, weight[phase], (0, 0, 0, 0), groups) for phase, part in phases)
 
 
 def transposed_magnitude(x: Array, weight: Array, pads: tuple[int, int], groups: int, outputs: Array) -> Array:

@@ -91,6 +91,42 @@ def test_strided_transposed_is_within_the_documented_bound(case, isa, layout, rn
     helpers.assert_within(grad_x, expected - bias[:, None, None], magnitude, channels + TRANSFORMS)
 
 
+def weight_gradient(case: Strided, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    return ops.conv2d_backward(y, x, weight, output_mask=(False, True, False), **case.steps)[1]
+
+
+@strided
+def test_strided_weight_gradient_is_within_the_documented_bound(case, isa, layout, rng):
+    x, y, weight, _, _ = strided_arrays(case, layout, rng)
+    gradient = weight_gradient(case, x, y, weight)
+    with neocog.strict():
+        plain = weight_gradient(case, x, y, weight)
+    assert gradient.tobytes() != plain.tobytes(), "takes another method"
+    _, expected, _ = reference.conv2d_backward(y, x, weight, **case.steps)
+    pads = tuple(np.repeat(case.padding, 2))
+    magnitude = reference_winograd.strided_weight_magnitude(abs(x), abs(y), case.weight[2:], pads, case.groups)
+    tiles = len(y) * math.prod(
+        len(reference_winograd.tiles(size, 1 if step == 1 else 2))
+        for size, step in zip(case.outputs, case.stride, strict=True)
+    )
+    helpers.assert_within(gradient, expected, magnitude, tiles + TRANSFORMS)
+    rms, of_plain = (np.sqrt(np.square(found - expected).mean()) for found in (gradient, plain))
+    assert rms <= 4 * of_plain
+
+
+@strided
+def test_strided_gradients_come_with_the_sums_of_the_bias(case, isa, layout, rng):
+    x, y, weight, _, _ = strided_arrays(case, layout, rng)
+    wide = {**case.steps, "output_padding": output_padding(case)}
+    ahead = ops.conv2d_backward(y, x, weight, **case.steps)
+    # Of the transposed convolution x is the result, whose pixels lie under overlapping windows.
+    back = ops.conv_transpose2d_backward(x, y, weight, **wide)
+    for sums, image in ((ahead[2], y), (back[2], x)):
+        exact = image.sum((0, 2, 3), dtype=np.float64)
+        np.testing.assert_allclose(sums, exact, rtol=1e-6, atol=1e-6 * abs(image).sum((0, 2, 3)).max())
+    np.testing.assert_array_equal(back[1], weight_gradient(case, x, y, weight))
+
+
 @pytest.mark.parametrize("activation", ["relu", "silu"])
 @strided
 def test_strided_residual_and_activation_are_those_afterwards(case, activation, layout, rng):
@@ -112,7 +148,12 @@ def test_strided_results_have_the_same_bits_for_any_number_of_threads_and_layout
     wide = {**case.steps, "output_padding": output_padding(case)}
 
     def run(x, y):
-        return ops.conv2d(x, weight, bias, **case.steps), ops.conv_transpose2d(y, weight, bias_x, **wide)
+        return (
+            ops.conv2d(x, weight, bias, **case.steps),
+            ops.conv_transpose2d(y, weight, bias_x, **wide),
+            *ops.conv2d_backward(y, x, weight, **case.steps)[1:],
+            *ops.conv_transpose2d_backward(x, y, weight, **wide)[1:],
+        )
 
     many = run(x, y)
     for last, first in zip(run(helpers.lay_out(x, "NHWC"), helpers.lay_out(y, "NHWC")), many, strict=True):

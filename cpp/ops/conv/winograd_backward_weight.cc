@@ -31,6 +31,7 @@ struct WeightItem {
 // How the work is cut: by the geometry alone, so that sums keep their order.
 struct WeightPlan {
   int64_t in_group, out_group, groups;
+  int64_t depth;     // channels of all phases of x
   PanelSplit split;  // of out_group
   TileAxis h, w;
   int64_t rows, passes, pass_rows;    // of tiles, in all images; passes over them
@@ -40,7 +41,7 @@ struct WeightPlan {
   int64_t block_c;                    // channels of the largest block
   int64_t points() const { return h.points * w.points; }
   int64_t items() const { return groups * split.panels * blocks; }
-  int64_t block_begin(int64_t block) const { return in_group * block / blocks; }
+  int64_t block_begin(int64_t block) const { return depth * block / blocks; }
   // A block of all groups in the transformed x: (blocks, tiles, block_c) of every point.
   int64_t block_v(int64_t group, int64_t block) const { return (group * blocks + block) * tiles * block_c; }
   WeightItem item(int64_t i) const {
@@ -49,19 +50,21 @@ struct WeightPlan {
     return {at, at / split.panels,          block, split.begin(part), split.width(part),
             c0, block_begin(block + 1) - c0};
   }
-  int64_t size_m() const { return points() * std::min(kChannels, in_group) * panel; }
+  int64_t size_m() const { return points() * std::min(kChannels, depth) * panel; }
 };
 
 template <class T>
 WeightPlan make_plan(const ConvGeometry& g) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const int64_t in = g.in_channels / g.groups, out = g.out_channels / g.groups;
+  const int64_t depth = in * weight_phases(g);
   WeightPlan plan{in,
                   out,
                   g.groups,
+                  depth,
                   PanelSplit(out, kernels.lanes, kernels.max_vectors),
-                  TileAxis(ceil_div(g.h.out(), winograd_step(g.h)), g.h.kernel),
-                  TileAxis(ceil_div(g.w.out(), winograd_step(g.w)), g.w.kernel),
+                  TileAxis(ceil_div(g.h.out(), winograd_step(g.h)), winograd_taps(g.h)),
+                  TileAxis(ceil_div(g.w.out(), winograd_step(g.w)), winograd_taps(g.w)),
                   0,
                   0,
                   0,
@@ -69,12 +72,12 @@ WeightPlan make_plan(const ConvGeometry& g) {
                   0,
                   0,
                   0,
-                  ceil_div(in, kChannels),
+                  ceil_div(depth, kChannels),
                   kernels.max_vectors * kernels.lanes,
-                  ceil_div(in, ceil_div(in, kChannels))};
+                  ceil_div(depth, ceil_div(depth, kChannels))};
   plan.rows = g.batch * winograd_step(g.h) * winograd_step(g.w) * plan.h.tiles;
   const int64_t columns = g.groups * plan.split.vectors * kernels.lanes;
-  const int64_t tile_bytes = plan.points() * (g.in_channels + columns) * static_cast<int64_t>(sizeof(T));
+  const int64_t tile_bytes = plan.points() * (depth * g.groups + columns) * static_cast<int64_t>(sizeof(T));
   const int64_t tiles = std::max(kFewTiles, kPassBytes / tile_bytes);
   plan.passes = ceil_div(plan.rows, std::max<int64_t>(1, tiles / plan.w.tiles));
   plan.pass_rows = ceil_div(plan.rows, plan.passes);
@@ -90,8 +93,8 @@ WeightPlan make_plan(const ConvGeometry& g) {
 template <class T>
 void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T> dy, T* dw,
                               const OperandSums<T>& sums_of) {
-  const bool parts = winograd_parts_suit<T>(g), strided = winograd_step(g.h) * winograd_step(g.w) > 1;
-  if (strided && !(parts && winograd_beside(g, dy.h)) && !(x.channels_last() && dy.channels_last())) {
+  const bool parts = winograd_parts_suit<T>(g), dilated = winograd_step(g.h) * winograd_step(g.w) > 1;
+  if (dilated && !(parts && winograd_beside(g, dy.h)) && !(x.channels_last() && dy.channels_last())) {
     gradient_turned(x, dy, [&](const Image<const T>& from, const Image<const T>& with) {
       winograd_backward_weight(g, from, with, dw, sums_of);
     });
@@ -104,7 +107,7 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const WinogradKernels<T>& transforms = winograd_kernels<T>();
   const WeightPlan plan = make_plan<T>(g);
-  const WinogradWindow under{g.h.pad_lo, g.w.pad_lo, winograd_step(g.h), winograd_step(g.w)};
+  const WinogradWindow under = weight_window(g, false);
   const WinogradWindow outputs{0, 0, under.step_h, under.step_w};
   const int64_t points = plan.points(), kernel_size = g.h.kernel * g.w.kernel;
   const int64_t panels = g.groups * plan.split.panels, jobs = plan.pass_rows * (1 + panels);
@@ -112,7 +115,7 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
   const int64_t chunks = std::clamp<int64_t>(ceil_div(4 * threads_for(points), plan.items()), 1, points);
   const bool kept = plan.passes > 1 || chunks > 1;  // sums outlive a job, else each thread has its own
   const int threads = threads_for(std::max(plan.items() * chunks, jobs));
-  const int64_t taps = kernel_size * plan.panel * std::min(kChannels, plan.in_group);
+  const int64_t taps = kernel_size * plan.panel * std::min(kChannels, plan.depth);
   const int64_t strip =
       std::max(window_strip<Under::kInputs>(x, x.c, under, plan.h, plan.w, 1, plan.w.tiles),
                window_strip<Under::kOutputs>(dy, plan.panel, outputs, plan.h, plan.w, 1, plan.w.tiles));
@@ -141,13 +144,17 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
   // Channels [begin, end) of an item.
   const auto finish = [&](const WeightItem& item, const T* sum, int64_t begin, int64_t end, T* space) {
     const int64_t first = item.begin * kernels.lanes;
-    finish_weights(plan.h, plan.w, sum, item.channels, item.vectors * kernels.lanes, plan.out_group - first,
-                   begin, end, plan.in_group, space,
-                   dw + ((item.group * plan.out_group + first) * plan.in_group + item.c0) * kernel_size);
+    finish_weights(g, plan.h, plan.w, sum, item.c0, item.channels, item.vectors * kernels.lanes,
+                   plan.out_group - first, begin, end, space,
+                   dw + (item.group * plan.out_group + first) * plan.in_group * kernel_size);
   };
 
-  ChannelSums<T>* const dy_sums = strided ? nullptr : sums_of.dy;
-  if (dy_sums != nullptr) dy_sums->cut(plan.rows);
+  // A dilated kernel's pixels lie apart.
+  ChannelSums<T>* const x_sums = !dilated && winograd_reaches_all(g) ? sums_of.x : nullptr;
+  ChannelSums<T>* const dy_sums = dilated ? nullptr : sums_of.dy;
+  for (ChannelSums<T>* taken : {x_sums, dy_sums}) {
+    if (taken != nullptr) taken->cut(plan.rows);
+  }
   for (int64_t pass = 0; pass < plan.passes; ++pass) {
     const int64_t first = plan.rows * pass / plan.passes, rows = plan.rows * (pass + 1) / plan.passes - first;
     const int64_t tiles = rows * plan.w.tiles;
@@ -158,18 +165,27 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
       if (panel < 0) {
         each_window<Under::kInputs>(
             x, 0, x.c, under, plan.h, plan.w, block, zeros, space,
-            [&](const T* const* pixel, int64_t at, int64_t col, int64_t) {
+            [&](const T* const* pixel, int64_t at, int64_t col, int64_t phase) {
               const int64_t tile = (at - first) * plan.w.tiles + col;
+              const int64_t depth0 = phase * plan.in_group, depth1 = depth0 + plan.in_group;
               for (int64_t group = 0; group < g.groups; ++group) {
                 for (int64_t part = 0; part < plan.blocks; ++part) {
-                  const int64_t begin = plan.block_begin(part);
+                  const int64_t c0 = plan.block_begin(part);
+                  const int64_t begin = std::max(c0, depth0),
+                                end = std::min(plan.block_begin(part + 1), depth1);
+                  if (begin >= end) continue;
                   const T* shifted[kWinogradMostPoints];
-                  for (int64_t t = 0; t < points; ++t) shifted[t] = pixel[t] + group * plan.in_group + begin;
-                  transforms.input({shifted, plan.block_begin(part + 1) - begin, plan.h.taps, plan.w.taps,
-                                    plan.h.tile, plan.w.tile,
-                                    v + plan.block_v(group, part) + tile * plan.block_c, plan.point_v});
+                  for (int64_t t = 0; t < points; ++t) {
+                    shifted[t] = pixel[t] + group * plan.in_group + begin - depth0;
+                  }
+                  transforms.input({shifted, end - begin, plan.h.taps, plan.w.taps, plan.h.tile, plan.w.tile,
+                                    v + plan.block_v(group, part) + tile * plan.block_c + begin - c0,
+                                    plan.point_v});
                 }
               }
+            },
+            [&](const T* pixels, int64_t pixel, int64_t count) {
+              if (x_sums != nullptr) x_sums->take(row, 0, x.c, pixels, pixel, count);
             });
         return;
       }
@@ -219,7 +235,7 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
   }
   if (!kept) return;
   constexpr int64_t kPiece = 16;  // channels that a job finishes
-  const int64_t pieces = ceil_div(std::min(kChannels, plan.in_group), kPiece);
+  const int64_t pieces = ceil_div(std::min(kChannels, plan.depth), kPiece);
   parallel_for(plan.items() * pieces, threads, [&](int64_t job, int thread) {
     const WeightItem item = plan.item(job / pieces);
     const int64_t begin = std::min(item.channels, job % pieces * kPiece);

@@ -136,7 +136,6 @@ bool winograd_suits(const ConvGeometry& g, WeightRole role) {
 
 template <class T>
 bool winograd_suits_weight(const ConvGeometry& g) {
-  if (g.h.stride * g.w.stride > 1) return false;
   return possible<T>(g) && smaller_side(g, g.h.out(), g.w.out()) >= 3 &&
          enough(g, kWeight, g.batch * g.h.out() * g.w.out());
 }

@@ -8,19 +8,57 @@
 
 namespace neocog {
 
-// The weights dw (o, c, r, s) of channels [begin, end) of x and one panel of dy's, `columns` of which exist,
-// from the sums (point, channels, width) of the channels from c0 on. `to` is dw at (first column, c0);
-// `space` holds all weights of every channel and column.
+// With a stride, phases of x are more channels: channel c of phase p is p * in_group + c.
+inline int64_t weight_phases(const ConvGeometry& g) {
+  return winograd_phases(g.h) * winograd_phases(g.w);
+}
+// The window of x under the tiles of dy.
+inline WinogradWindow weight_window(const ConvGeometry& g, bool beside) {
+  return {g.h.pad_lo, g.w.pad_lo,           winograd_step(g.h),  winograd_step(g.w),
+          beside,     winograd_phases(g.h), winograd_phases(g.w)};
+}
+
+// Whether every pixel of x lies under a tap.
+inline bool winograd_reaches_all(const ConvGeometry& g) {
+  const auto all = [](const WindowAxis& axis) {
+    return axis.tap(axis.out() - 1, axis.kernel - 1) + 1 >= axis.in;
+  };
+  return all(g.h) && all(g.w);
+}
+
+// The weights dw (o, c, r, s) of channels [begin, end) of x's phases and one panel of dy's, `columns` of
+// which exist, from the sums (point, channels, width) of the channels from c0 on. `to` is dw at the first
+// column; `space` holds twice the taps of a phase of every channel and column, or those of the kernel where
+// there is one phase.
 template <class T>
-void finish_weights(const TileAxis& h, const TileAxis& w, const T* sums, int64_t channels, int64_t width,
-                    int64_t columns, int64_t begin, int64_t end, int64_t in_group, T* space, T* to) {
-  const int64_t taps = h.taps * w.taps;
+void finish_weights(const ConvGeometry& g, const TileAxis& h, const TileAxis& w, const T* sums, int64_t c0,
+                    int64_t channels, int64_t width, int64_t columns, int64_t begin, int64_t end, T* space,
+                    T* to) {
+  const int64_t taps = h.taps * w.taps, in_group = g.in_channels / g.groups;
+  const int64_t rows = (end - begin) * taps, exist = std::min(width, columns);
   for (int64_t c = begin; c < end; ++c) {  // (c, r, s; o)
     winograd_kernels<T>().weight(h.taps, w.taps, sums + c * width, channels * width, width,
                                  space + (c - begin) * taps * width);
   }
-  gemm_kernels<T>().transpose(space, width, to + begin * taps, in_group * taps, (end - begin) * taps,
-                              std::min(width, columns));
+  if (weight_phases(g) == 1) {
+    gemm_kernels<T>().transpose(space, width, to + (c0 + begin) * taps, in_group * taps, rows, exist);
+    return;
+  }
+  T* const turned = space + rows * width;  // (o; c, r, s)
+  gemm_kernels<T>().transpose(space, width, turned, rows, rows, exist);
+  const int64_t phases_h = winograd_phases(g.h), phases_w = winograd_phases(g.w);
+  for (int64_t o = 0; o < exist; ++o) {
+    const T* from = turned + o * rows;
+    for (int64_t c = c0 + begin; c < c0 + end; ++c) {
+      const int64_t phase = c / in_group;
+      T* const kernel = to + (o * in_group + c % in_group) * g.h.kernel * g.w.kernel;
+      for (int64_t r = 0; r < h.taps; ++r) {
+        for (int64_t s = 0; s < w.taps; ++s) {
+          kernel[(r * phases_h + phase / phases_w) * g.w.kernel + s * phases_w + phase % phases_w] = *from++;
+        }
+      }
+    }
+  }
 }
 
 // Whether the sums of all points and channels of a group stay in the second-level cache. Then every part of

@@ -22,6 +22,7 @@ constexpr int64_t kPiece = 8;                          // channels of x that a j
 // How the work is cut: by the geometry alone, so that sums keep their order.
 struct PartsPlan {
   int64_t in_group, out_group;
+  int64_t depth;     // channels of all phases of x
   PanelSplit split;  // of out_group
   TileAxis h, w;
   int64_t rows, blocks_h, blocks_w, parts;  // rows of tiles in all images, strips, parts of a group
@@ -29,9 +30,9 @@ struct PartsPlan {
   int64_t lanes;
   int64_t points() const { return h.points * w.points; }
   int64_t columns() const { return split.vectors * lanes; }
-  int64_t point_v() const { return tiles * in_group + kWinogradLine; }
+  int64_t point_v() const { return tiles * depth + kWinogradLine; }
   int64_t point_d() const { return tiles * columns() + kWinogradLine; }
-  int64_t size_m() const { return points() * in_group * columns(); }
+  int64_t size_m() const { return points() * depth * columns(); }
   TileBlock strip(int64_t i) const {
     const int64_t row = i / blocks_w, column = i % blocks_w;
     return {rows * row / blocks_h, rows * (row + 1) / blocks_h, w.tiles * column / blocks_w,
@@ -46,9 +47,10 @@ PartsPlan make_plan(const ConvGeometry& g) {
   const int64_t in = g.in_channels / g.groups, out = g.out_channels / g.groups;
   PartsPlan plan{in,
                  out,
+                 in * weight_phases(g),
                  PanelSplit(out, kernels.lanes, kernels.max_vectors),
-                 TileAxis(ceil_div(g.h.out(), winograd_step(g.h)), g.h.kernel),
-                 TileAxis(ceil_div(g.w.out(), winograd_step(g.w)), g.w.kernel),
+                 TileAxis(ceil_div(g.h.out(), winograd_step(g.h)), winograd_taps(g.h)),
+                 TileAxis(ceil_div(g.w.out(), winograd_step(g.w)), winograd_taps(g.w)),
                  0,
                  0,
                  0,
@@ -56,7 +58,7 @@ PartsPlan make_plan(const ConvGeometry& g) {
                  0,
                  kernels.lanes};
   plan.rows = g.batch * winograd_step(g.h) * winograd_step(g.w) * plan.h.tiles;
-  const int64_t tile_bytes = plan.points() * (in + plan.columns()) * static_cast<int64_t>(sizeof(T));
+  const int64_t tile_bytes = plan.points() * (plan.depth + plan.columns()) * static_cast<int64_t>(sizeof(T));
   const int64_t most = std::clamp<int64_t>(kStripBytes / tile_bytes, 1, beside ? kManyBeside : kManyTiles);
   plan.blocks_w = ceil_div(plan.w.tiles, std::max<int64_t>(1, beside ? most / g.w.dilation : most));
   const int64_t cols = ceil_div(plan.w.tiles, plan.blocks_w);
@@ -83,11 +85,11 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
   const WinogradKernels<T>& transforms = winograd_kernels<T>();
   const bool beside = winograd_beside(g, dy.h);
   const PartsPlan plan = make_plan<T>(g);
-  const WinogradWindow under{g.h.pad_lo, g.w.pad_lo, winograd_step(g.h), winograd_step(g.w), beside};
+  const WinogradWindow under = weight_window(g, beside);
   const WinogradWindow outputs{0, 0, under.step_h, under.step_w, beside};
   const int64_t points = plan.points(), kernel_size = g.h.kernel * g.w.kernel;
   const int64_t strips = plan.blocks_h * plan.blocks_w, items = g.groups * plan.parts;
-  const int64_t pieces = ceil_div(plan.in_group, kPiece), jobs = g.groups * plan.split.panels * pieces;
+  const int64_t pieces = ceil_div(plan.depth, kPiece), jobs = g.groups * plan.split.panels * pieces;
   const int threads = threads_for(std::max(items, jobs));
   const int64_t size_v = points * plan.point_v(), size_d = points * plan.point_d();
   const int64_t longest = std::max(plan.in_group, plan.columns());
@@ -104,7 +106,7 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
   T* const zeros = scratch.take<T>(longest);
   std::fill_n(zeros, longest, T(0));
   int64_t* const row_of_tile = scratch.take<int64_t>(plan.tiles);
-  for (int64_t t = 0; t < plan.tiles; ++t) row_of_tile[t] = t * plan.in_group;
+  for (int64_t t = 0; t < plan.tiles; ++t) row_of_tile[t] = t * plan.depth;
   struct Workspace {
     T *v, *d, *window, *taps;
   };
@@ -118,7 +120,11 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
 
   // A dilated kernel finds the pixels of a block next to each other only where it holds all remainders.
   ChannelSums<T>* const dy_sums = beside || outputs.remainders() == 1 ? sums_of.dy : nullptr;
-  if (dy_sums != nullptr) dy_sums->cut(plan.parts);
+  ChannelSums<T>* const x_sums =
+      (beside || outputs.remainders() == 1) && winograd_reaches_all(g) ? sums_of.x : nullptr;
+  for (ChannelSums<T>* sums : {x_sums, dy_sums}) {
+    if (sums != nullptr) sums->cut(plan.parts);
+  }
   parallel_for(items, threads, [&](int64_t item, int thread) {
     const Workspace& space = spaces[thread];
     const int64_t group = item / plan.parts, part = item % plan.parts;
@@ -131,9 +137,13 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
       };
       each_window<Under::kInputs>(
           x, group * plan.in_group, plan.in_group, under, plan.h, plan.w, strip, zeros, space.window,
-          [&](const T* const* pixel, int64_t row, int64_t col, int64_t) {
+          [&](const T* const* pixel, int64_t row, int64_t col, int64_t phase) {
             transforms.input({pixel, plan.in_group, plan.h.taps, plan.w.taps, plan.h.tile, plan.w.tile,
-                              space.v + tile(row, col) * plan.in_group, plan.point_v()});
+                              space.v + tile(row, col) * plan.depth + phase * plan.in_group, plan.point_v()});
+          },
+          [&](const T* pixels, int64_t pixel, int64_t count) {
+            if (x_sums == nullptr) return;
+            x_sums->take(part, group * plan.in_group, plan.in_group, pixels, pixel, count);
           });
       each_window<Under::kOutputs>(
           dy, group * plan.out_group, plan.out_group, outputs, plan.h, plan.w, strip, zeros, space.window,
@@ -153,14 +163,13 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
           });
       for (int64_t panel = 0; panel < plan.split.panels; ++panel) {
         const int64_t first = plan.split.begin(panel) * kernels.lanes, vectors = plan.split.width(panel);
-        const int64_t point_m = plan.in_group * vectors * kernels.lanes;
+        const int64_t point_m = plan.depth * vectors * kernels.lanes;
         for (int64_t p = 0; p < points; ++p) {
           for (int64_t t = 0; t < strip.tiles(); t += kSummed) {
             kernels.outer_panel(
                 {space.v + p * plan.point_v(), row_of_tile + t, std::min(kSummed, strip.tiles() - t),
-                 plan.in_group,
-                 space.d + plan.tiles * first + p * plan.point_d() + t * vectors * kernels.lanes, vectors,
-                 sums + points * plan.in_group * first + p * point_m, i > first_strip || t > 0});
+                 plan.depth, space.d + plan.tiles * first + p * plan.point_d() + t * vectors * kernels.lanes,
+                 vectors, sums + points * plan.depth * first + p * point_m, i > first_strip || t > 0});
           }
         }
       }
@@ -170,18 +179,18 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
   parallel_for(jobs, threads, [&](int64_t job, int thread) {
     const int64_t piece = job % pieces, panel = job / pieces % plan.split.panels;
     const int64_t group = job / pieces / plan.split.panels;
-    const int64_t c0 = piece * kPiece, c1 = std::min(plan.in_group, c0 + kPiece);
+    const int64_t c0 = piece * kPiece, c1 = std::min(plan.depth, c0 + kPiece);
     const int64_t first = plan.split.begin(panel) * kernels.lanes,
                   width = plan.split.width(panel) * kernels.lanes;
-    T* const sums = m + group * plan.parts * plan.size_m() + points * plan.in_group * first;
+    T* const sums = m + group * plan.parts * plan.size_m() + points * plan.depth * first;
     for (int64_t p = 0; p < points; ++p) {
-      T* const sum = sums + (p * plan.in_group + c0) * width;
+      T* const sum = sums + (p * plan.depth + c0) * width;
       for (int64_t part = 1; part < plan.parts; ++part) {
         const T* const other = sum + part * plan.size_m();
         for (int64_t i = 0; i < (c1 - c0) * width; ++i) sum[i] += other[i];
       }
     }
-    finish_weights(plan.h, plan.w, sums, plan.in_group, width, plan.out_group - first, c0, c1, plan.in_group,
+    finish_weights(g, plan.h, plan.w, sums, 0, plan.depth, width, plan.out_group - first, c0, c1,
                    spaces[thread].taps, dw + (group * plan.out_group + first) * plan.in_group * kernel_size);
   });
 }

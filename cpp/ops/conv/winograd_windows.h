@@ -77,12 +77,18 @@ void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, 
                              window_pixels<under>(w, block.cols()) * apart};
     if (!x.channels_last() && shift == 0) load_strip(x, n, channel, channels, within, strip);
     if (!std::is_same_v<G, NoPixels> && shift == 0) {
-      const int64_t cols = std::min(x.w, within.col + within.cols) - within.col;
-      for (int64_t at = within.row; at < std::min(x.h, within.row + within.rows); ++at) {
+      // From the first pixel of the first window to that of the next block's.
+      const int64_t row0 = row == 0 ? 0 : std::max<int64_t>(0, top);
+      const int64_t row1 = row + rows == h.tiles ? x.h : std::min(x.h, top + rows * h.tile * step_h);
+      const int64_t col0 = block.col0 == 0 ? 0 : std::max<int64_t>(0, within.col);
+      const int64_t col1 =
+          block.col1 == w.tiles ? x.w : std::min(x.w, within.col + block.cols() * w.tile * apart);
+      for (int64_t at = row0; at < row1; ++at) {
         if (x.channels_last()) {
-          each_row(x.at(n, channel, at, within.col), x.c, cols);
+          each_row(x.at(n, channel, at, col0), x.c, col1 - col0);
         } else {
-          each_row(strip + (at - within.row) * within.cols * channels, channels, cols);
+          const int64_t pixel = (at - within.row) * within.cols + col0 - within.col;
+          each_row(strip + pixel * channels, channels, col1 - col0);
         }
       }
     }
@@ -128,8 +134,8 @@ void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, 
 
 // f(pixel, row, column, phase) for every tile of a block: where the channels of the pixels of its window
 // begin; `zeros` stands for pixels outside. Rows are counted through all images. Channels first takes
-// neighbouring pixels only, or all remainders of an image. each_row(first, pixel, pixels), for outputs under
-// such blocks, gets every row of pixels that exist before its tiles: their channels lie side by side.
+// neighbouring pixels only, or all remainders of an image. each_row(first, pixel, pixels), for such blocks,
+// gets the pixels that belong to a block and to no other, row by row, their channels side by side.
 template <Under under, class T, class F, class G = NoPixels>
 void each_window(const Image<const T>& x, int64_t channel, int64_t channels, const WinogradWindow& window,
                  const TileAxis& h, const TileAxis& w, const TileBlock& block, const T* zeros, T* strip,
