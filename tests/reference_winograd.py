@@ -114,10 +114,11 @@ def strided_weight_magnitude(
 ) -> Array:
     """weight_magnitude at stride 2 along every axis of more than one tap: that of every phase at its taps."""
     out, channels = grad_y.shape[1], x.shape[1] // groups
-    m = np.zeros((out, channels, *taps))
-    for phase, part in _phases(x, taps, pads, grad_y.shape[2:]):
+    even = [count if count == 1 else 4 for count in taps]  # a phase with one tap is computed as if it had two
+    m = np.zeros((out, channels, *even))
+    for phase, part in _phases(x, even, pads, grad_y.shape[2:]):
         m[phase] = weight_magnitude(part, grad_y, (0, 0, 0, 0), groups, m[phase].shape[2:])
-    return m
+    return m[:, :, : taps[0], : taps[1]]
 
 
 def _phases(

@@ -30,7 +30,8 @@ void winograd_conv(const ConvGeometry&, Image<const T> x, std::type_identity_t<W
 template <class T>
 bool winograd_suits(const ConvGeometry&, WeightRole);
 
-// The weight gradient, as conv_backward_weight gives it, with the same tiles, and phase by phase with stride 2:
+// The weight gradient, as conv_backward_weight gives it, with the same tiles, and phase by phase with stride
+// 2:
 //   |error| <= (tiles + 20) * eps * |G^T| (sum over tiles of (|A| |dy| |A^T|) * (|B^T| |x| |B|)) |G|.
 template <class T>
 void winograd_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw,

@@ -115,7 +115,7 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
   const int64_t chunks = std::clamp<int64_t>(ceil_div(4 * threads_for(points), plan.items()), 1, points);
   const bool kept = plan.passes > 1 || chunks > 1;  // sums outlive a job, else each thread has its own
   const int threads = threads_for(std::max(plan.items() * chunks, jobs));
-  const int64_t taps = kernel_size * plan.panel * std::min(kChannels, plan.depth);
+  const int64_t taps = weight_space(g, plan.h, plan.w) * plan.panel * std::min(kChannels, plan.depth);
   const int64_t strip =
       std::max(window_strip<Under::kInputs>(x, x.c, under, plan.h, plan.w, 1, plan.w.tiles),
                window_strip<Under::kOutputs>(dy, plan.panel, outputs, plan.h, plan.w, 1, plan.w.tiles));

@@ -39,12 +39,20 @@ struct Leasts {
 constexpr Leasts kForward{
     {{{16, 400}, {40, 144}, {64, 100}}}, {32, 150}, {48, 200}, {96, 200}, {32, 2048}, {64, 8192}};
 constexpr Leasts kWeight{
-    {{{24, 400}, {32, 150}, {32, 150}}}, {32, 150}, {48, 200}, {48, 200}, {32, 2048}, {64, 8192}};
+    {{{24, 400}, {32, 150}, {32, 150}}}, {32, 150}, {48, 200}, {48, 200}, {32, 1024}, {64, 8192}};
+
+bool padded_phases(const ConvGeometry& g) {
+  const auto padded = [](const WindowAxis& axis) { return axis.stride == 2 && axis.kernel == 3; };
+  return padded(g.h) || padded(g.w);
+}
+// Weight gradients of 3x3 and stride 2: the phase that lacks a tap is computed as if it had two.
+constexpr Least kWeightOfPadded{256, 2048};
 
 bool enough(const ConvGeometry& g, const Leasts& leasts, int64_t pixels) {
   const int64_t channels = std::min(g.in_channels, g.out_channels) / g.groups;
   const auto has = [&](const Least& least) { return channels >= least.channels && pixels >= least.pixels; };
   const int64_t taps_h = winograd_taps(g.h), taps_w = winograd_taps(g.w);
+  if (padded_phases(g)) return has(kWeightOfPadded);
   if (std::max(taps_h, taps_w) == 2) return has(std::min(taps_h, taps_w) == 2 ? leasts.of_2x2 : leasts.of_2);
   const bool five = std::max(g.h.kernel, g.w.kernel) == 5;
   if (std::min(g.h.kernel, g.w.kernel) == 1) return has(five ? leasts.of_5 : leasts.of_3);
@@ -52,10 +60,11 @@ bool enough(const ConvGeometry& g, const Leasts& leasts, int64_t pixels) {
 }
 
 template <class T>
-bool possible(const ConvGeometry& g) {
+bool possible(const ConvGeometry& g, bool of_weight) {
   if (!std::is_same_v<T, float> || strict()) return false;
+  if (padded_phases(g) && (!of_weight || std::min(g.h.kernel, g.w.kernel) == 1)) return false;
   for (const WindowAxis& axis : {g.h, g.w}) {
-    const bool phases = axis.stride == 2 && axis.dilation == 1 && axis.kernel == 4;
+    const bool phases = axis.stride == 2 && axis.dilation == 1 && (axis.kernel == 4 || axis.kernel == 3);
     if (axis.stride != 1 && !phases) return false;
   }
   return winograd_has(winograd_taps(g.h), winograd_taps(g.w)) && g.h.kernel * g.w.kernel > 1;
@@ -127,7 +136,7 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
 
 template <class T>
 bool winograd_suits(const ConvGeometry& g, WeightRole role) {
-  if (!possible<T>(g)) return false;
+  if (!possible<T>(g, false)) return false;
   const bool forward = role == WeightRole::kForward;
   const int64_t h = forward ? g.h.out() : g.h.in / winograd_phases(g.h);
   const int64_t w = forward ? g.w.out() : g.w.in / winograd_phases(g.w);
@@ -136,7 +145,7 @@ bool winograd_suits(const ConvGeometry& g, WeightRole role) {
 
 template <class T>
 bool winograd_suits_weight(const ConvGeometry& g) {
-  return possible<T>(g) && smaller_side(g, g.h.out(), g.w.out()) >= 3 &&
+  return possible<T>(g, true) && smaller_side(g, g.h.out(), g.w.out()) >= 3 &&
          enough(g, kWeight, g.batch * g.h.out() * g.w.out());
 }
 

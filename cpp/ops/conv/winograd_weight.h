@@ -18,6 +18,10 @@ inline WinogradWindow weight_window(const ConvGeometry& g, bool beside) {
           beside,     winograd_phases(g.h), winograd_phases(g.w)};
 }
 
+inline int64_t weight_space(const ConvGeometry& g, const TileAxis& h, const TileAxis& w) {
+  return h.taps * w.taps * (weight_phases(g) == 1 ? 1 : 2);
+}
+
 // Whether every pixel of x lies under a tap.
 inline bool winograd_reaches_all(const ConvGeometry& g) {
   const auto all = [](const WindowAxis& axis) {
@@ -54,7 +58,9 @@ void finish_weights(const ConvGeometry& g, const TileAxis& h, const TileAxis& w,
       T* const kernel = to + (o * in_group + c % in_group) * g.h.kernel * g.w.kernel;
       for (int64_t r = 0; r < h.taps; ++r) {
         for (int64_t s = 0; s < w.taps; ++s) {
-          kernel[(r * phases_h + phase / phases_w) * g.w.kernel + s * phases_w + phase % phases_w] = *from++;
+          const int64_t row = r * phases_h + phase / phases_w, col = s * phases_w + phase % phases_w;
+          if (row < g.h.kernel && col < g.w.kernel) kernel[row * g.w.kernel + col] = *from;
+          ++from;
         }
       }
     }

@@ -97,7 +97,7 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
   const int64_t window =
       std::max(window_strip<Under::kInputs>(x, plan.in_group, under, plan.h, plan.w, rows, cols),
                window_strip<Under::kOutputs>(dy, plan.columns(), outputs, plan.h, plan.w, rows, cols));
-  const int64_t taps = kPiece * kernel_size * kernels.max_vectors * kernels.lanes;
+  const int64_t taps = kPiece * weight_space(g, plan.h, plan.w) * kernels.max_vectors * kernels.lanes;
   Scratch scratch(Scratch::bytes_of<T>(items * plan.size_m()) + Scratch::bytes_of<T>(longest) +
                   Scratch::bytes_of<int64_t>(plan.tiles) +
                   threads * (Scratch::bytes_of<T>(size_v) + Scratch::bytes_of<T>(size_d) +
