@@ -46,12 +46,12 @@ def matrices(m: int, taps: int = 3) -> tuple[Array, Array, Array]:
     return a, g, b
 
 
-def tiles(outputs: int, taps: int) -> list[tuple[int, int]]:
-    """(first output, m) of the tiles along an axis: full, but for the last one of two or three taps."""
+def tiles(outputs: int, taps: int, whole: bool = False) -> list[tuple[int, int]]:
+    """(first output, m) of the tiles along an axis: full, but for the last one of two or three taps, or all `whole`."""
     full = full_tile(taps)
     count = -(-outputs // full)
     rest = outputs - full * (count - 1)
-    last = {2: rest if rest < 3 else full, 3: max(2, rest)}.get(taps, full)
+    last = full if whole else {2: rest if rest < 3 else full, 3: max(2, rest)}.get(taps, full)
     return [(full * i, full if i < count - 1 else last) for i in range(count)]
 
 
@@ -64,7 +64,7 @@ def _padded(x: Array, pads: tuple[int, int, int, int], p: int, q: int) -> Array:
     return padded
 
 
-def magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: int = 1) -> Array:
+def magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: int = 1, whole: bool = False) -> Array:
     """|A^T| (sum over c of |G w G^T| * (|B^T| |x| |B|)) |A| per output; pads are top, bottom, left, right."""
     x, weight = abs(np.asarray(x, np.float64)), np.asarray(weight, np.float64)
     n, _, height, width = x.shape
@@ -74,9 +74,9 @@ def magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: 
     y = np.zeros((n, len(weight), p, q))
     grouped = weight.reshape(groups, -1, *weight.shape[1:])
     kernels = {}  # |G w G^T| as (points, groups, O / groups, C / groups)
-    for i, mh in tiles(p, taps_h):
+    for i, mh in tiles(p, taps_h, whole):
         ah, gh, bh = matrices(mh, taps_h)
-        for j, mw in tiles(q, taps_w):
+        for j, mw in tiles(q, taps_w, whole):
             aw, gw, bw = matrices(mw, taps_w)
             if (mh, mw) not in kernels:
                 u = abs(gh @ grouped @ gw.T)

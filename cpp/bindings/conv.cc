@@ -92,6 +92,7 @@ std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& wei
         g, channels_last ? Layout::kChannelsLast : Layout::kChannelsFirst)) {
       case ConvKernel::kDepthwise: return "depthwise";
       case ConvKernel::kWinograd: return winograd_name(g);
+      case ConvKernel::kWinogradGroups: return winograd_name(g) + ", vectors of tiles";
       case ConvKernel::kFewPixels: return "direct, few pixels";
       case ConvKernel::kPixelVectors: return "direct, vectors of pixels";
       case ConvKernel::kNarrowGroups: return "direct, several groups to a vector";

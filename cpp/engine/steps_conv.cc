@@ -66,6 +66,7 @@ const char* name_of(ConvKernel kernel) {
     case ConvKernel::kFewPixels: return "matrix product, few pixels";
     case ConvKernel::kDepthwise: return "depthwise";
     case ConvKernel::kWinograd: return "Winograd";
+    case ConvKernel::kWinogradGroups: return "Winograd, groups of few channels";
   }
   return "";
 }

@@ -36,6 +36,8 @@ const Case kCases[] = {
     {"grouped", {2, 32, 64, 2, axis(19, 3, 1, 1), axis(17, 3, 1, 1)}},
     {"few output channels", {2, 17, 3, 1, axis(70, 3, 1, 1), axis(61, 3, 1, 1)}},
     {"groups of few output channels", {1, 12, 6, 3, axis(23, 3, 1, 1), axis(29, 3, 1, 1)}},
+    {"groups of few channels", {3, 24, 24, 3, axis(23, 3, 1, 1), axis(14, 3, 1, 1)}},
+    {"groups of few channels, whole tiles", {3, 24, 24, 3, axis(24, 3, 1, 1), axis(12, 3, 1, 1)}},
     {"few pixels, whose kernel hands over nothing", {2, 20, 40, 1, axis(4, 3, 1, 1), axis(4, 3, 1, 1)}},
     {"depthwise", {2, 35, 35, 35, axis(37, 3, 1, 1), axis(21, 3, 1, 1)}},
     {"depthwise, strided, multiplied", {2, 9, 18, 9, axis(28, 3, 2, 1), axis(29, 3, 2, 1)}},

@@ -12,6 +12,7 @@ import pytest
 CPP = Path(__file__).parents[2] / "cpp"
 SOURCES = sorted(CPP.glob("*/*_avx512.cc")) + sorted(CPP.glob("*/*/*_avx512.cc"))
 GEMM = CPP / "ops" / "gemm" / "gemm_avx512.cc"
+GROUPS = CPP / "ops" / "conv" / "winograd_groups_avx512.cc"
 COMPILER = shutil.which("g++")
 
 pytestmark = [
@@ -45,8 +46,9 @@ def test_an_instruction_set_leaves_no_weak_symbol(source, tmp_path):
     assert [symbol for symbol in symbols if re.search(r"^\S+ [WVu] ", symbol)] == []
 
 
-def test_matrix_products_keep_their_sums_in_registers(tmp_path):
-    assembly = output_of("objdump", "-d", "-C", "--no-show-raw-insn", compiled(GEMM, tmp_path, "-O3"))
+@pytest.mark.parametrize("source", [GEMM, GROUPS], ids=lambda path: path.stem)
+def test_products_keep_their_sums_in_registers(source, tmp_path):
+    assembly = output_of("objdump", "-d", "-C", "--no-show-raw-insn", compiled(source, tmp_path, "-O3"))
     products = 0
     for function in assembly.split("\n\n"):
         name, _, body = function.partition("\n")

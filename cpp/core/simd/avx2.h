@@ -92,6 +92,35 @@ struct Vec<float> {
     return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
   }
   friend NEOCOG_INLINE Vec permute(Vec a, Index index) { return {_mm256_permutevar8x32_ps(a.v, index.i)}; }
+  // Rows to columns of the 4 x 4 block in every 128 bits.
+  static NEOCOG_INLINE void turn_quads(const __m256 (&u)[4], Vec* r) {
+    const __m256 a = _mm256_unpacklo_ps(u[0], u[1]), b = _mm256_unpackhi_ps(u[0], u[1]);
+    const __m256 c = _mm256_unpacklo_ps(u[2], u[3]), d = _mm256_unpackhi_ps(u[2], u[3]);
+    r[0].v = _mm256_shuffle_ps(a, c, 0x44);
+    r[1].v = _mm256_shuffle_ps(a, c, 0xEE);
+    r[2].v = _mm256_shuffle_ps(b, d, 0x44);
+    r[3].v = _mm256_shuffle_ps(b, d, 0xEE);
+  }
+  template <int Quads>
+  static NEOCOG_INLINE void load_turned(const float* p, const int64_t* at, Vec (&r)[4 * Quads]) {
+    __m256 u[Quads][4];
+    for (int e = 0; e < 4; ++e) {
+      const float *const low = p + at[e], *const high = p + at[4 + e];
+      for (int q = 0; q < Quads; ++q) {
+        u[q][e] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(low + 4 * q)),
+                                       _mm_loadu_ps(high + 4 * q), 1);
+      }
+    }
+    for (int q = 0; q < Quads; ++q) turn_quads(u[q], r + 4 * q);
+  }
+  static NEOCOG_INLINE void store_turned(float* p, const int64_t* at, const Vec (&r)[4]) {
+    Vec u[4];
+    turn_quads({r[0].v, r[1].v, r[2].v, r[3].v}, u);
+    for (int e = 0; e < 4; ++e) {
+      _mm_storeu_ps(p + at[e], _mm256_castps256_ps128(u[e].v));
+      _mm_storeu_ps(p + at[4 + e], _mm256_extractf128_ps(u[e].v, 1));
+    }
+  }
   static NEOCOG_INLINE void transpose(Vec (&r)[lanes]) {
     __m256 t[8], u[8];
     for (int i = 0; i < 8; i += 2) {

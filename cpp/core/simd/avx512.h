@@ -78,6 +78,44 @@ struct Vec<float> {
   };
   static NEOCOG_INLINE Index load_index(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
   friend NEOCOG_INLINE Vec permute(Vec a, Index index) { return {_mm512_permutexvar_ps(index.i, a.v)}; }
+  // Rows to columns of the 4 x 4 block in every 128 bits.
+  static NEOCOG_INLINE void turn_quads(const __m512 (&u)[4], Vec* r) {
+    const __m512 a = _mm512_unpacklo_ps(u[0], u[1]), b = _mm512_unpackhi_ps(u[0], u[1]);
+    const __m512 c = _mm512_unpacklo_ps(u[2], u[3]), d = _mm512_unpackhi_ps(u[2], u[3]);
+    r[0].v = _mm512_shuffle_ps(a, c, 0x44);
+    r[1].v = _mm512_shuffle_ps(a, c, 0xEE);
+    r[2].v = _mm512_shuffle_ps(b, d, 0x44);
+    r[3].v = _mm512_shuffle_ps(b, d, 0xEE);
+  }
+  template <int Quads>
+  static NEOCOG_INLINE void load_turned(const float* p, const int64_t* at, Vec (&r)[4 * Quads]) {
+    __m512 u[Quads][4];
+#pragma GCC unroll 4
+    for (int e = 0; e < 4; ++e) {
+      const float *const a = p + at[e], *const b = p + at[4 + e], *const c = p + at[8 + e],
+                         *const d = p + at[12 + e];
+#pragma GCC unroll 4
+      for (int q = 0; q < Quads; ++q) {
+        const __m512 ab =
+            _mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(a + 4 * q)), _mm_loadu_ps(b + 4 * q), 1);
+        u[q][e] = _mm512_insertf32x4(_mm512_insertf32x4(ab, _mm_loadu_ps(c + 4 * q), 2),
+                                     _mm_loadu_ps(d + 4 * q), 3);
+      }
+    }
+#pragma GCC unroll 4
+    for (int q = 0; q < Quads; ++q) turn_quads(u[q], r + 4 * q);
+  }
+  static NEOCOG_INLINE void store_turned(float* p, const int64_t* at, const Vec (&r)[4]) {
+    Vec u[4];
+    turn_quads({r[0].v, r[1].v, r[2].v, r[3].v}, u);
+#pragma GCC unroll 4
+    for (int e = 0; e < 4; ++e) {
+      _mm_storeu_ps(p + at[e], _mm512_castps512_ps128(u[e].v));
+      _mm_storeu_ps(p + at[4 + e], _mm512_extractf32x4_ps(u[e].v, 1));
+      _mm_storeu_ps(p + at[8 + e], _mm512_extractf32x4_ps(u[e].v, 2));
+      _mm_storeu_ps(p + at[12 + e], _mm512_extractf32x4_ps(u[e].v, 3));
+    }
+  }
   static NEOCOG_INLINE void transpose(Vec (&r)[lanes]) {
     __m512 t[16], u[16];
     for (int i = 0; i < 16; i += 2) {

@@ -109,6 +109,19 @@ struct Vec {
     for (int64_t i = 0; i < lanes; ++i) r.v[i] = a.v[index.p[i]];
     return r;
   }
+  // Lane i of r[s] is p[at[i] + s].
+  template <int Quads>
+  static NEOCOG_INLINE void load_turned(const T* p, const int64_t* at, Vec (&r)[4 * Quads]) {
+    for (int64_t s = 0; s < 4 * Quads; ++s) {
+      for (int64_t i = 0; i < lanes; ++i) r[s].v[i] = p[at[i] + s];
+    }
+  }
+  // The inverse, of four vectors.
+  static NEOCOG_INLINE void store_turned(T* p, const int64_t* at, const Vec (&r)[4]) {
+    for (int64_t i = 0; i < lanes; ++i) {
+      for (int64_t s = 0; s < 4; ++s) p[at[i] + s] = r[s].v[i];
+    }
+  }
   // Rows to columns, in registers.
   static NEOCOG_INLINE void transpose(Vec (&r)[lanes]) {
     for (int64_t i = 0; i < lanes; ++i) {

@@ -9,6 +9,7 @@
 #include "ops/conv/few_pixels.h"
 #include "ops/conv/narrow_groups.h"
 #include "ops/conv/winograd.h"
+#include "ops/conv/winograd_groups.h"
 #include "ops/conv_transpose/conv_transpose.h"
 #include "ops/depthwise/depthwise.h"
 #include "ops/elementwise/broadcast.h"
@@ -18,8 +19,10 @@ namespace neocog {
 template <class T>
 ConvKernel conv_kernel(const ConvGeometry& g, Layout layout, ConvMethod method) {
   if (is_depthwise(g)) return ConvKernel::kDepthwise;
-  if (method != ConvMethod::kDirect && winograd_suits<T>(g, WeightRole::kForward))
-    return ConvKernel::kWinograd;
+  if (method != ConvMethod::kDirect) {
+    if (winograd_groups_suit<T>(g, WeightRole::kForward, layout)) return ConvKernel::kWinogradGroups;
+    if (winograd_suits<T>(g, WeightRole::kForward)) return ConvKernel::kWinograd;
+  }
   if (few_pixels_suit(g)) return ConvKernel::kFewPixels;
   const int64_t in_group = g.in_channels / g.groups, out_group = g.out_channels / g.groups;
   const TapConvAxis h = forward_axis(g.h), w = forward_axis(g.w);
@@ -37,6 +40,14 @@ void conv_forward(const ConvGeometry& g, Image<const T> x, std::type_identity_t<
     case ConvKernel::kWinograd:
       if constexpr (std::is_same_v<T, float>) winograd_conv(g, x, weight, WeightRole::kForward, epilogue, y);
       break;
+    case ConvKernel::kWinogradGroups:
+      if constexpr (std::is_same_v<T, float>) {
+        if (x.layout == y.layout) {
+          winograd_groups_conv(g, x, weight, WeightRole::kForward, epilogue, y);
+          break;
+        }
+      }
+      [[fallthrough]];
     default:  // tap_conv chooses between its kernels, also for transposed convolution
       tap_conv(forward_axis(g.h), forward_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,
                WeightRole::kForward, epilogue, y);

@@ -33,7 +33,15 @@ struct Epilogue {
   Moments<T>* moments = nullptr;  // of y as it is stored, taken tile by tile
 };
 
-enum class ConvKernel { kChannelVectors, kPixelVectors, kNarrowGroups, kFewPixels, kDepthwise, kWinograd };
+enum class ConvKernel {
+  kChannelVectors,
+  kPixelVectors,
+  kNarrowGroups,
+  kFewPixels,
+  kDepthwise,
+  kWinograd,
+  kWinogradGroups
+};
 enum class ConvMethod { kAuto, kDirect };  // kDirect: the plain sum of products
 
 // The kernel that conv_forward takes for x and y of this layout.

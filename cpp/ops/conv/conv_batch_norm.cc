@@ -17,7 +17,8 @@ bool tiles_pay(const ConvGeometry& g, Layout layout) {
     case ConvKernel::kDepthwise: return last && g.out_channels >= kVector;
     case ConvKernel::kFewPixels: return false;
     case ConvKernel::kNarrowGroups:
-    case ConvKernel::kWinograd: return last;
+    case ConvKernel::kWinograd:
+    case ConvKernel::kWinogradGroups: return last;
     case ConvKernel::kPixelVectors: return !last;  // tiles of few channels that lie far apart
     default: return true;
   }

@@ -61,6 +61,7 @@ enum KeptForm : int64_t {
   kPlanes,
   kNarrowGroups,
   kWinogradKernels,
+  kWinogradGroups,
   kRows,
   kColumns,
   kBf16Panels

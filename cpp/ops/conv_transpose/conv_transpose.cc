@@ -4,6 +4,7 @@
 
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/winograd.h"
+#include "ops/conv/winograd_groups.h"
 #include "ops/conv_transpose/long_stride.h"
 #include "ops/depthwise/depthwise.h"
 
@@ -13,6 +14,10 @@ void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, std::type_i
                             const Epilogue<T>& epilogue, Image<T> y) {
   if (is_depthwise(g)) {
     depthwise_transposed(g, x, weight, epilogue, y);
+  } else if (x.layout == y.layout && winograd_groups_suit<T>(g, WeightRole::kTransposed, x.layout)) {
+    if constexpr (std::is_same_v<T, float>) {
+      winograd_groups_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
+    }
   } else if (x.layout == y.layout && winograd_suits<T>(g, WeightRole::kTransposed)) {
     if constexpr (std::is_same_v<T, float>) winograd_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
   } else if (epilogue.residual == nullptr && long_stride_suits(g)) {

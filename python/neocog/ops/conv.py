@@ -64,7 +64,8 @@ def conv2d(
     Accuracy: direct: |error| <= (R*S*C/groups + 2) * eps * (|b| + sum |x*w|) per output before the activation.
         Winograd's method rounds within tiles of 6x6 pixels: what is not finite, or much larger than its neighbours,
         shows in up to 5 pixels around it, and sums of small whole numbers need not be whole. Its RMS error is 1.1 to
-        2.7 times direct's on random data (at most 4 times in the tests), the bound is in cpp/ops/conv/winograd.h.
+        2.7 times direct's on random data, in groups of 5 to 15 channels up to 3.5 times (at most 4 times in the tests);
+        the bound is in cpp/ops/conv/winograd.h.
         "bf16": that of direct for the rounded x and weight, so at most 2**-7 * sum |x*w| more than that for those
         given; denormal x, weight and products may count as zero.
     Source: LeCun et al., "Gradient-based learning applied to document recognition", 1998, section II; Lavin & Gray,

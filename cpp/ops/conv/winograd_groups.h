@@ -1,0 +1,19 @@
+// 3x3 convolution of stride 1 in groups of few channels, channels first, by Winograd's F(4x4, 3x3) with a
+// tile in every lane: a quarter of the products of narrow_groups.h. The error bound is that of winograd.h
+// with full tiles, also at the edges.
+#pragma once
+
+#include "ops/conv/tap_conv.h"
+
+namespace neocog {
+
+// Whether it can be done, is allowed (strict.h), and saves more than the transforms cost; for float alone.
+template <class T>
+bool winograd_groups_suit(const ConvGeometry&, WeightRole, Layout);
+
+// x and y are channels-first.
+template <class T>
+void winograd_groups_conv(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight,
+                          WeightRole, const Epilogue<T>&, Image<T> y);
+
+}  // namespace neocog
