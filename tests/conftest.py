@@ -14,6 +14,7 @@ pytest.register_assert_rewrite("helpers", "against_torch")
 
 ISAS = ("scalar", "avx2", "avx512")
 THREADS = (1, 2)
+LAYOUTS = ("NCHW", "NHWC")
 
 
 def available_isas() -> list[str]:
@@ -45,10 +46,24 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("bf16_unit", bf16_units(), ids="-".join, indirect=True)
 
 
+def name_of_data(nodeid: str) -> str:
+    """The name of a test without its instruction set and layout: the same numbers suit them all."""
+    name, _, case = nodeid.split("::", 1)[1].partition("[")
+    return "-".join([name, *(part for part in case.rstrip("]").split("-") if part not in (*ISAS, *LAYOUTS))])
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with the same numbers follow each other: the oracle remembers what it said last."""
+    first: dict[str, int] = {}
+    for i, item in enumerate(items):
+        first.setdefault(item.nodeid.split("::")[0] + name_of_data(item.nodeid), i)
+    items.sort(key=lambda item: first[item.nodeid.split("::")[0] + name_of_data(item.nodeid)])
+
+
 @pytest.fixture
 def rng(request: pytest.FixtureRequest) -> np.random.Generator:
     """Random numbers seeded by the name of the test: alone or in the suite, it sees the same ones."""
-    return np.random.default_rng(zlib.crc32(request.node.nodeid.split("::", 1)[1].encode()))
+    return np.random.default_rng(zlib.crc32(name_of_data(request.node.nodeid).encode()))
 
 
 @pytest.fixture
@@ -89,7 +104,7 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     neocog.set_num_threads(before)
 
 
-@pytest.fixture(params=["NCHW", "NHWC"])
+@pytest.fixture(params=LAYOUTS)
 def layout(request: pytest.FixtureRequest) -> str:
     """How images lie in memory, whatever the order of their axes; see `helpers.lay_out`."""
     return request.param

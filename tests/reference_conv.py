@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from reference_windows import Array, Padding, Steps, Windows, pads, pair
+from remembered import remembered
 
 
 def _split(x: Array, groups: int) -> Array:
@@ -52,6 +53,7 @@ def _add_bias(y: Array, bias: Array | None) -> Array:
     return y if bias is None else y + np.asarray(bias, np.float64)[:, None, None]
 
 
+@remembered
 def conv2d(
     x: Array,
     weight: Array,
@@ -67,6 +69,7 @@ def conv2d(
     return _add_bias(_gather(w, x, weight, groups), bias)
 
 
+@remembered
 def conv2d_backward(
     grad_y: Array,
     x: Array,
@@ -127,6 +130,7 @@ def _transpose_windows(
     return Windows(sizes, weight.shape[2:], stride, tuple(crops), dilation)
 
 
+@remembered
 def conv_transpose2d(
     x: Array,
     weight: Array,
@@ -143,6 +147,7 @@ def conv_transpose2d(
     return _add_bias(_scatter(w, x, weight, groups), bias)
 
 
+@remembered
 def conv_transpose2d_backward(
     grad_y: Array,
     x: Array,

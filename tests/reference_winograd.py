@@ -9,10 +9,12 @@ With stride 2 the images and kernels are those of the phases: every second row a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from remembered import remembered
 
 Array = np.ndarray
 
@@ -25,6 +27,7 @@ def full_tile(taps: int) -> int:
     return 1 if taps == 1 else len(finite_points(taps)) + 2 - taps
 
 
+@functools.cache
 def matrices(m: int, taps: int = 3) -> tuple[Array, Array, Array]:
     """A^T (m, n), G (n, taps) and B^T (n, n), n = m + taps - 1, with A^T [(G g) * (B^T d)] the correlation of d with g.
 
@@ -64,6 +67,7 @@ def _padded(x: Array, pads: tuple[int, int, int, int], p: int, q: int) -> Array:
     return padded
 
 
+@remembered
 def magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: int = 1, whole: bool = False) -> Array:
     """|A^T| (sum over c of |G w G^T| * (|B^T| |x| |B|)) |A| per output; pads are top, bottom, left, right."""
     x, weight = abs(np.asarray(x, np.float64)), np.asarray(weight, np.float64)
@@ -89,6 +93,7 @@ def magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: 
     return y
 
 
+@remembered
 def weight_magnitude(
     x: Array, grad_y: Array, pads: tuple[int, int, int, int], groups: int = 1, taps: tuple[int, int] = (3, 3)
 ) -> Array:
@@ -109,6 +114,7 @@ def weight_magnitude(
     return gh.T @ m @ gw
 
 
+@remembered
 def strided_weight_magnitude(
     x: Array, grad_y: Array, taps: tuple[int, int], pads: tuple[int, int, int, int], groups: int
 ) -> Array:
@@ -137,12 +143,14 @@ def _phases(
         yield phase, padded[phase]
 
 
+@remembered
 def strided_magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: int, outputs: Array) -> Array:
     """magnitude at stride 2 along every axis of more than one tap, for y of (P, Q) `outputs`."""
     phases = _phases(x, weight.shape[2:], pads, outputs)
     return sum(magnitude(part, weight[phase], (0, 0, 0, 0), groups) for phase, part in phases)
 
 
+@remembered
 def transposed_magnitude(x: Array, weight: Array, pads: tuple[int, int], groups: int, outputs: Array) -> Array:
     """The same for transposed convolution of stride 2: x (N, C, H, W), weight (C, O / groups, R, S), y `outputs`."""
     steps = [1 if taps == 1 else 2 for taps in weight.shape[2:]]

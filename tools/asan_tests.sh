@@ -13,7 +13,10 @@ build=build/asan
 export CMAKE_BUILD_PARALLEL_LEVEL=${CMAKE_BUILD_PARALLEL_LEVEL:-$(nproc)}
 cmake --preset asan -DPython_EXECUTABLE="$(command -v python)"
 cmake --build --preset asan
-ctest --preset asan
+# The C++ units run beside the Python tests, for one of them takes as long as those.
+units=$build/ctest.log
+ctest --preset asan >"$units" 2>&1 &
+units_pid=$!
 
 # The package as pip would install it, around the sanitized extension.
 stage=$PWD/$build/stage
@@ -30,4 +33,8 @@ sanitized_python() {
     ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1 UBSAN_OPTIONS=print_stacktrace=1 python "$@"
 }
 sanitized_python -c 'import neocog._core as core; assert "address" in core.build_info()["sanitizer"], core.__file__'
-sanitized_python -m pytest -p no:cacheprovider "$@"
+status=0
+sanitized_python -m pytest -p no:cacheprovider "$@" || status=$?
+wait "$units_pid" || status=$?
+cat "$units"
+exit "$status"

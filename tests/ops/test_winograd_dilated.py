@@ -79,7 +79,7 @@ def test_dilated_results_are_those_of_their_remainders(case, activation, isa, la
         inner = helpers.lay_out(np.ascontiguousarray(padded[(..., *part)]), layout)
         beside = helpers.lay_out(np.ascontiguousarray(residual[(..., *part)]), layout)
         alone = ops.conv2d(inner, weight, bias, residual=beside, activation=activation, groups=case.groups)
-        assert abs(y[(..., *part)] - alone).max() <= 2e-6 * abs(alone).max()
+        assert abs(y[(..., *part)] - alone).max() <= 4e-6 * abs(alone).max()  # the error of either
     grad_x, _, _ = ops.conv2d_backward(residual, x, weight, output_mask=(True, False, False), **case.steps)
     expected, _, _ = reference.conv2d_backward(residual, x, weight, **case.steps)
     assert abs(grad_x - expected).max() <= 2e-6 * abs(expected).max()
