@@ -14,6 +14,11 @@ inline TapConvAxis forward_axis(const WindowAxis& axis) {
   return {axis.stride, 1, axis.out(), true, {std::move(phase)}};
 }
 
+// Whether the last tap of the last output comes as far as the last input.
+inline bool reaches_the_end(const WindowAxis& axis) {
+  return axis.tap(axis.out() - 1, axis.kernel - 1) + 1 >= axis.in;
+}
+
 // Output p = phase + stride * u takes tap k of input i where i * stride - pad + k * dilation = p.
 // Phases without a tap are left out: there are at most as many phases as taps, however long the stride.
 inline TapConvAxis transposed_axis(const WindowAxis& axis) {

@@ -125,8 +125,7 @@ StripWindow own_pixels(const ConvGeometry& g, const WeightGradientPlan::Tile& ti
 // Whether those of all tiles are all pixels, and lie in the strips.
 bool own_all_pixels(const ConvGeometry& g) {
   const auto own_all = [](const WindowAxis& axis) {
-    return (axis.kernel - 1) * axis.dilation + 1 >= axis.stride &&
-           axis.tap(axis.out() - 1, axis.kernel - 1) + 1 >= axis.in;
+    return (axis.kernel - 1) * axis.dilation + 1 >= axis.stride && reaches_the_end(axis);
   };
   return own_all(g.h) && own_all(g.w);
 }

@@ -150,7 +150,7 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
   };
 
   // A dilated kernel's pixels lie apart.
-  ChannelSums<T>* const x_sums = !dilated && winograd_reaches_all(g) ? sums_of.x : nullptr;
+  ChannelSums<T>* const x_sums = !dilated && tiles_cover_all(g) ? sums_of.x : nullptr;
   ChannelSums<T>* const dy_sums = dilated ? nullptr : sums_of.dy;
   for (ChannelSums<T>* taken : {x_sums, dy_sums}) {
     if (taken != nullptr) taken->cut(plan.rows);

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "ops/conv/conv.h"
+#include "ops/conv/conv_axis.h"
 #include "ops/conv/winograd_plan.h"
 
 namespace neocog {
@@ -22,12 +23,9 @@ inline int64_t weight_space(const ConvGeometry& g, const TileAxis& h, const Tile
   return h.taps * w.taps * (weight_phases(g) == 1 ? 1 : 2);
 }
 
-// Whether every pixel of x lies under a tap.
-inline bool winograd_reaches_all(const ConvGeometry& g) {
-  const auto all = [](const WindowAxis& axis) {
-    return axis.tap(axis.out() - 1, axis.kernel - 1) + 1 >= axis.in;
-  };
-  return all(g.h) && all(g.w);
+// Whether every pixel of x lies under a tile.
+inline bool tiles_cover_all(const ConvGeometry& g) {
+  return reaches_the_end(g.h) && reaches_the_end(g.w);
 }
 
 // The weights dw (o, c, r, s) of channels [begin, end) of x's phases and one panel of dy's, `columns` of

@@ -121,7 +121,7 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
   // A dilated kernel finds the pixels of a block next to each other only where it holds all remainders.
   ChannelSums<T>* const dy_sums = beside || outputs.remainders() == 1 ? sums_of.dy : nullptr;
   ChannelSums<T>* const x_sums =
-      (beside || outputs.remainders() == 1) && winograd_reaches_all(g) ? sums_of.x : nullptr;
+      (beside || outputs.remainders() == 1) && tiles_cover_all(g) ? sums_of.x : nullptr;
   for (ChannelSums<T>* sums : {x_sums, dy_sums}) {
     if (sums != nullptr) sums->cut(plan.parts);
   }
