@@ -67,6 +67,12 @@ def rng(request: pytest.FixtureRequest) -> np.random.Generator:
 
 
 @pytest.fixture
+def rng_of_its_own(request: pytest.FixtureRequest) -> np.random.Generator:
+    """Other numbers on every instruction set and in every layout, for tests that ask no oracle twice."""
+    return np.random.default_rng(zlib.crc32(request.node.nodeid.split("::", 1)[1].encode()))
+
+
+@pytest.fixture
 def isa(request: pytest.FixtureRequest) -> Iterator[str]:
     """Runs the test once per instruction set, with the kernels of that one."""
     from neocog import _core

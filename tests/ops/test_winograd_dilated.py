@@ -69,17 +69,17 @@ def test_dilated_weight_gradient_is_within_the_documented_bound(case, isa, layou
 
 @pytest.mark.parametrize("activation", [None, "relu", "silu"])
 @dilated
-def test_dilated_results_are_those_of_their_remainders(case, activation, isa, layout, rng):
+def test_dilated_results_are_those_of_their_remainders(case, activation, isa, layout, rng_of_its_own):
     """Forward with a residual, and the input gradient, which is a convolution by the turned kernel."""
-    x, weight, bias = arrays(case, layout, rng)
-    residual = some_grad_y(case, x, weight, rng)
+    x, weight, bias = arrays(case, layout, rng_of_its_own)
+    residual = some_grad_y(case, x, weight, rng_of_its_own)
     y = ops.conv2d(x, weight, bias, residual=residual, activation=activation, **case.steps)
     padded = np.pad(x, ((0, 0), (0, 0), case.pads[:2], case.pads[2:]))
     for part in remainders(case):
         inner = helpers.lay_out(np.ascontiguousarray(padded[(..., *part)]), layout)
         beside = helpers.lay_out(np.ascontiguousarray(residual[(..., *part)]), layout)
         alone = ops.conv2d(inner, weight, bias, residual=beside, activation=activation, groups=case.groups)
-        assert abs(y[(..., *part)] - alone).max() <= 4e-6 * abs(alone).max()  # the error of either
+        assert abs(y[(..., *part)] - alone).max() <= 2e-6 * abs(alone).max()
     grad_x, _, _ = ops.conv2d_backward(residual, x, weight, output_mask=(True, False, False), **case.steps)
     expected, _, _ = reference.conv2d_backward(residual, x, weight, **case.steps)
     assert abs(grad_x - expected).max() <= 2e-6 * abs(expected).max()

@@ -33,13 +33,13 @@ struct Least {
 };
 struct Leasts {
   std::array<Least, 3> of_3x3;
-  Least of_5x5, of_3, of_5;  // 5x5 or 3x5, one axis of 3 or 5 taps
-  Least of_2x2, of_2;        // pixels of one phase
+  Least of_5x5, of_3, of_5;    // 5x5 or 3x5, one axis of 3 or 5 taps
+  Least of_2x2, of_2, of_4x4;  // 4x4 with stride 2; pixels of one phase
 };
 constexpr Leasts kForward{
-    {{{16, 400}, {40, 144}, {64, 100}}}, {32, 150}, {48, 200}, {96, 200}, {32, 2048}, {64, 8192}};
+    {{{16, 400}, {40, 144}, {64, 100}}}, {32, 150}, {48, 200}, {96, 200}, {32, 2048}, {64, 8192}, {32, 2048}};
 constexpr Leasts kWeight{
-    {{{24, 400}, {32, 150}, {32, 150}}}, {32, 150}, {48, 200}, {48, 200}, {32, 1024}, {64, 8192}};
+    {{{24, 400}, {32, 150}, {32, 150}}}, {32, 150}, {48, 200}, {48, 200}, {32, 2048}, {64, 8192}, {32, 1024}};
 
 bool padded_phases(const ConvGeometry& g) {
   const auto padded = [](const WindowAxis& axis) { return axis.stride == 2 && axis.kernel == 3; };
@@ -53,7 +53,10 @@ bool enough(const ConvGeometry& g, const Leasts& leasts, int64_t pixels) {
   const auto has = [&](const Least& least) { return channels >= least.channels && pixels >= least.pixels; };
   const int64_t taps_h = winograd_taps(g.h), taps_w = winograd_taps(g.w);
   if (padded_phases(g)) return has(kWeightOfPadded);
-  if (std::max(taps_h, taps_w) == 2) return has(std::min(taps_h, taps_w) == 2 ? leasts.of_2x2 : leasts.of_2);
+  if (std::max(taps_h, taps_w) == 2) {
+    if (std::min(taps_h, taps_w) == 1) return has(leasts.of_2);
+    return has(winograd_phases(g.h) * winograd_phases(g.w) == 4 ? leasts.of_4x4 : leasts.of_2x2);
+  }
   const bool five = std::max(g.h.kernel, g.w.kernel) == 5;
   if (std::min(g.h.kernel, g.w.kernel) == 1) return has(five ? leasts.of_5 : leasts.of_3);
   return five ? has(leasts.of_5x5) : std::any_of(leasts.of_3x3.begin(), leasts.of_3x3.end(), has);

@@ -167,6 +167,7 @@ def gradients(
         except ValueError:
             pass
     _check_backward(grad_y, x, mean, var, weight)
+    check_batch_norm(x, False, bias=bias)
     images, last = dense(x)
     grads = grad_y.contiguous(memory_format=FORMATS[last])
     parameters = contiguous_all(mean, var, weight, bias)

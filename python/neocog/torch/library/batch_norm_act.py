@@ -64,36 +64,14 @@ def gradients_through(
     return batch_norm_backward(grad_y, x, mean, var, weight, eps, training, mask)  # type: ignore[no-any-return]
 
 
-def _backward(
-    grad_y: Tensor,
-    x: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-    training: bool,
-    activation: str,
-    mask: Mask,
-) -> tuple[Tensor, ...]:
-    if bias is not None:
-        check_batch_norm(x, False, bias=bias)
+def _backward(*arguments: Any) -> tuple[Tensor, ...]:
+    grad_y, x, mean, var, weight, bias, eps, training, activation, mask = arguments
     found = gradients(grad_y, x, mean, var, weight, eps, training, mask, bias, activation)
     return tuple(x.new_empty(0) if grad is None else grad for grad in found)
 
 
-def _backward_fake(
-    grad_y: Tensor,
-    x: Tensor,
-    mean: Tensor,
-    var: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    eps: float,
-    training: bool,
-    activation: str,
-    mask: Mask,
-) -> tuple[Tensor, Tensor, Tensor]:
+def _backward_fake(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    grad_y, x, mean, var, weight, bias, eps, training, activation, mask = arguments
     activation_code(activation)
     check_batch_norm(x, False, bias=bias)
     return backward_fake(grad_y, x, mean, var, weight, eps, training, mask)
