@@ -32,6 +32,9 @@ CUT = {
     "blocks_of_channels_without_padding": Depthwise((2, 20, 33, 40), (20, 1, 7, 7)),
     "blocks_of_channels_padding_beyond_the_kernel": Depthwise((2, 17, 30, 26), (17, 1, 3, 3), padding=6),
     "rows_strided_without_padding": Depthwise((2, 16, 35, 20), (16, 1, 5, 5), stride=2),
+    "rows_at_once_4x4_strided": Depthwise((1, 20, 30, 23), (20, 1, 4, 4), stride=2, padding=1),
+    "rows_at_once_7x7_strided": Depthwise((1, 35, 27, 26), (35, 1, 7, 7), stride=2, padding=3),
+    "rows_at_once_3x3_strided_even": Depthwise((1, 16, 28, 28), (16, 1, 3, 3), stride=2, padding=(1, 0)),
     "wide_rows_of_few_channels": Depthwise((1, 3, 5, 700), (3, 1, 3, 3), padding=1),
 }
 NAMED = (
@@ -97,6 +100,24 @@ def test_gradients_are_those_of_finite_differences(name, layout, rng):
 @pytest.mark.parametrize("case", CUT.values(), ids=CUT)
 def test_any_number_of_threads_gives_the_same_bits(case, threads, isa, layout, rng):
     checks.check_same_bits(problem(case, rng, np.float32, layout), rng, neocog.set_num_threads)
+
+
+@pytest.mark.parametrize("step", [1, 2], ids=["stride_1", "stride_2"])
+def test_a_result_that_goes_past_the_caches_is_whole(step, isa, rng):
+    """A batch of more than 24 MB against its images one by one, channels last."""
+    x = rng.standard_normal((4, 160, 320, 32), dtype=np.float32)
+    weight, bias = (rng.standard_normal(shape, dtype=np.float32) for shape in ((32, 1, 3, 3), (32,)))
+    steps = {"stride": step, "padding": 1, "data_format": "NHWC"}
+    forward = [ops.depthwise_conv2d(images, weight, bias, **steps) for images in (x, *x[:, None])]
+    np.testing.assert_allclose(forward[0], np.concatenate(forward[1:]), rtol=0, atol=2e-5)
+    grad_y = rng.standard_normal(forward[0].shape, dtype=np.float32)
+    for mask in ((True, True, True), (True, False, False)):
+        backward = [
+            ops.depthwise_conv2d_backward(dy, images, weight, **steps, output_mask=mask)[0]
+            for dy, images in ((grad_y, x), *zip(grad_y[:, None], x[:, None], strict=True))
+        ]
+        # Sums of nine products, in the order of the rows that are worked on together.
+        np.testing.assert_allclose(backward[0], np.concatenate(backward[1:]), rtol=0, atol=2e-5)
 
 
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5), (7, 7), (2, 4)], ids=lambda k: f"{k[0]}x{k[1]}")

@@ -186,7 +186,15 @@ NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t c, int64_t n) {
   const auto output = [&](auto checked) __attribute__((always_inline)) {
     add_group(checked);
 #pragma GCC unroll 4
-    for (int o = 0; o < Rows; ++o) store_channels<T, Tail>(clamp_to(g, acc[o][0]), g.y[o] + y_at, n);
+    for (int o = 0; o < Rows; ++o) {
+      const V y = clamp_to(g, acc[o][0]);
+      // Lines written by halves would be read and written twice.
+      if (!Tail && V::lanes * sizeof(T) == kLineBytes && g.stream) {
+        y.stream(g.y[o] + y_at);
+      } else {
+        store_channels<T, Tail>(y, g.y[o] + y_at, n);
+      }
+    }
     y_at += y_step;
     shift();
   };
@@ -203,30 +211,41 @@ NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t c, int64_t n) {
   for (; q < g.end; ++q) output(std::true_type());
 }
 
-template <class T, int K, int Step, int Rows>
-void square_rows(const DepthwiseRows<T>& g) {
+template <class T, int R, int S, int Step, int Rows>
+void slide_rows(const DepthwiseRows<T>& g) {
   constexpr int64_t lanes = Vec<T>::lanes;
   int64_t c = 0;
-  for (; c + lanes <= g.channels; c += lanes) slide<T, K, K, Step, Rows, false>(g, c, lanes);
-  if (c < g.channels) slide<T, K, K, Step, Rows, true>(g, c, g.channels - c);
+  for (; c + lanes <= g.channels; c += lanes) slide<T, R, S, Step, Rows, false>(g, c, lanes);
+  if (c < g.channels) slide<T, R, S, Step, Rows, true>(g, c, g.channels - c);
+  if (g.stream) Vec<T>::fence();
 }
 
+// Square kernels, and the phases that stride 2 cuts those of up to 7 taps into.
 template <class T, int Rows>
-void (*square_rows_for(int64_t taps, int64_t step))(const DepthwiseRows<T>&) {
-  if (taps == 3 && step == 1) return &square_rows<T, 3, 1, Rows>;
-  if (taps == 3 && step == 2) return &square_rows<T, 3, 2, Rows>;
-  if (taps == 5 && step == 1) return &square_rows<T, 5, 1, Rows>;
-  if (taps == 5 && step == 2) return &square_rows<T, 5, 2, Rows>;
-  if (taps == 7 && step == 1) return &square_rows<T, 7, 1, Rows>;
+void (*slide_rows_for(int64_t taps_h, int64_t taps_w, int64_t step))(const DepthwiseRows<T>&) {
+  const auto is = [&](int64_t r, int64_t s, int64_t d) { return taps_h == r && taps_w == s && step == d; };
+  if (is(3, 3, 1)) return &slide_rows<T, 3, 3, 1, Rows>;
+  if (is(3, 3, 2)) return &slide_rows<T, 3, 3, 2, Rows>;
+  if (is(5, 5, 1)) return &slide_rows<T, 5, 5, 1, Rows>;
+  if (is(5, 5, 2)) return &slide_rows<T, 5, 5, 2, Rows>;
+  if (is(7, 7, 1)) return &slide_rows<T, 7, 7, 1, Rows>;
+  if (is(1, 1, 1)) return &slide_rows<T, 1, 1, 1, Rows>;
+  if (is(1, 2, 1)) return &slide_rows<T, 1, 2, 1, Rows>;
+  if (is(2, 1, 1)) return &slide_rows<T, 2, 1, 1, Rows>;
+  if (is(2, 2, 1)) return &slide_rows<T, 2, 2, 1, Rows>;
+  if (is(2, 3, 1)) return &slide_rows<T, 2, 3, 1, Rows>;
+  if (is(3, 2, 1)) return &slide_rows<T, 3, 2, 1, Rows>;
+  if (is(3, 4, 1)) return &slide_rows<T, 3, 4, 1, Rows>;
+  if (is(4, 3, 1)) return &slide_rows<T, 4, 3, 1, Rows>;
+  if (is(4, 4, 1)) return &slide_rows<T, 4, 4, 1, Rows>;
   return nullptr;
 }
 
 template <class T>
 void (*rows_for(int64_t taps_h, int64_t taps_w, int64_t step, int64_t count))(const DepthwiseRows<T>&) {
-  if (taps_h != taps_w) return nullptr;
-  if (count == 2) return square_rows_for<T, 2>(taps_h, step);
+  if (count == 2) return slide_rows_for<T, 2>(taps_h, taps_w, step);
   if constexpr (Vec<T>::lanes >= 16) {  // four rows of waiting outputs need the 32 registers of AVX-512
-    if (count == 4) return square_rows_for<T, 4>(taps_h, step);
+    if (count == 4) return slide_rows_for<T, 4>(taps_h, taps_w, step);
   }
   return nullptr;
 }

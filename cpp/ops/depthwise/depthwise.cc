@@ -37,6 +37,7 @@ struct DepthwiseJob {
   const T* zeros;  // a row of padding
   bool clamp;
   T clamp_hi;
+  bool stream;  // channels-last y is not read again here, and large
 
   bool expands() const { return multiplier > 1 && role == WeightRole::kForward; }
   bool reduces() const { return multiplier > 1 && role == WeightRole::kTransposed; }
@@ -78,7 +79,8 @@ void channels_last_rows(const DepthwiseJob<T>& job, const TapPhaseAxis& ph, cons
                        job.x.w,   job.channels,
                        weight,    job.kernel_bias(),
                        job.zeros, job.reduces() ? job.channels : job.w.out_step * job.y.c,
-                       job.clamp, job.clamp_hi};
+                       job.clamp, job.clamp_hi,
+                       job.stream};
   if (!job.reduces()) {
     run_rows(rows, begin, end, col0, col1, row_of, y_of);
     return;
@@ -197,7 +199,8 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
                       {},
                       nullptr,
                       clamps,
-                      epilogue.activation == Activation::kRelu6 ? T(6) : std::numeric_limits<T>::infinity()};
+                      epilogue.activation == Activation::kRelu6 ? T(6) : std::numeric_limits<T>::infinity(),
+                      false};
   // A clamp cannot go into sums that are still to be added up.
   if (job.reduces() && last) job.clamp = false;
 
@@ -277,6 +280,7 @@ void depthwise_taps(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x
   const bool finish = last && job.reduces()
                           ? epilogue.residual != nullptr || epilogue.activation != Activation::kIdentity
                           : job.finishes();
+  job.stream = last && !job.reduces() && !finish && epilogue.moments == nullptr && streams_rows(y);
   parallel_for(items, threads, [&](int64_t item, int thread) {
     const int64_t inner = last ? col_items : y.c;
     const int64_t part = item % inner, row_item = item / inner % row_items, n = item / inner / row_items;

@@ -31,6 +31,8 @@ struct DepthwiseRows {
   int64_t begin, end, y_step;  // outputs to write, elements between them
   bool clamp;
   T lo, hi;
+  // y goes past the caches; every pixel of it starts a cache line. Kernels of several rows heed it.
+  bool stream;
   // What the next rows will be the first to read, and where they will write: asked for in order while these
   // are worked on, for they themselves ask for one channel block at a time, far apart. May be empty.
   Ahead<T> ahead_x, ahead_y;

@@ -108,6 +108,10 @@ void channels_last(const ConvGeometry& g, const TapConvAxis& h, const TapConvAxi
   const int64_t row_bytes = (x.w * (input ? 2 : 1) + dy.w) * channels * static_cast<int64_t>(sizeof(T));
   const int64_t step = input ? std::max<int64_t>(2, kStepBytes / row_bytes / 2 * 2) : total;
   const Image<T> dx{grads.x, x.n, x.c, x.h, x.w, x.layout};
+  const bool stream = input && streams_rows(dx);
+  const auto dx_rows = [&](int64_t begin, int64_t end) {
+    return stream ? Ahead<T>{} : rows_between(dx, begin, end);
+  };
   parallel_for(parts, threads, [&](int64_t part, int thread) {
     std::fill_n(sums[part], taps * channels, T(0));
     std::fill_n(bias_sums[part], bias_size, 0.0);
@@ -123,7 +127,7 @@ void channels_last(const ConvGeometry& g, const TapConvAxis& h, const TapConvAxi
     Step asked = here;
     asked.x_end = here.n * x.h + std::max<int64_t>(0, g.h.tap(here.i0, 0));
     fetch(rows_between(dy, here.n * dy.h + std::max<int64_t>(0, here.u0 + input->span.lo), here.dy_end));
-    fetch(rows_between(dx, here.n * x.h + here.u0 * input->h.out_step, here.dx_end));
+    fetch(dx_rows(here.n * x.h + here.u0 * input->h.out_step, here.dx_end));
     for (int64_t at = begin; at < end;) {
       const int64_t n = here.n;
       const auto row_of = [&](int64_t row) -> const T* {
@@ -133,12 +137,12 @@ void channels_last(const ConvGeometry& g, const TapConvAxis& h, const TapConvAxi
       asked.x_end = std::max(asked.x_end, here.x_end);
       input->phases.run(
           here.u0, here.u1, dy.w, 0, channels, nullptr, zeros, false, T(0), row_of,
-          [&](int64_t row) { return dx.at(n, 0, row, 0); }, &of_x);
+          [&](int64_t row) { return dx.at(n, 0, row, 0); }, &of_x, stream);
       const int64_t next = at + here.i1 - here.i0;
       typename RowGradients<T>::Next then;
       if (next < end) {
         here = step_from(next);
-        then = {rows_between(dx, asked.dx_end, here.dx_end), rows_between(dy, asked.dy_end, here.dy_end)};
+        then = {dx_rows(asked.dx_end, here.dx_end), rows_between(dy, asked.dy_end, here.dy_end)};
         asked.dx_end = here.dx_end;
         asked.dy_end = std::max(asked.dy_end, here.dy_end);
       }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "ops/depthwise/depthwise.h"
+#include "ops/elementwise/elementwise.h"
 
 namespace neocog {
 
@@ -26,7 +27,15 @@ struct RowJob {
   int64_t y_step;
   bool clamp;
   T clamp_hi;
+  bool stream;  // as in DepthwiseRows
 };
+
+// Whether a channels-last result goes past the caches.
+template <class T>
+bool streams_rows(const Image<T>& y) {
+  return y.c * static_cast<int64_t>(sizeof(T)) % kLineBytes == 0 &&
+         streams_past_caches(y.data, y.size() * static_cast<int64_t>(sizeof(T)));
+}
 
 // Elements of the weights of a pair of phases as DepthwiseRows reads them.
 template <class T>
@@ -101,6 +110,7 @@ void run_rows(const RowJob<T>& job, int64_t begin, int64_t end, int64_t col0, in
                        job.clamp,
                        T(0),
                        job.clamp_hi,
+                       job.stream,
                        {},
                        {}};
     if (count == 1) {
@@ -122,7 +132,7 @@ void run_rows(const RowJob<T>& job, int64_t begin, int64_t end, int64_t col0, in
         g.ahead_x = next->part(u - begin, u + count - begin, end - begin);
       } else if (col0 == 0 && col1 == job.w.count) {
         const int64_t further = std::min(count, end - u - count), y_size = job.w.count * job.channels;
-        const bool dense = job.y_step == job.channels;
+        const bool dense = job.y_step == job.channels && !job.stream;
         if (u == begin) {
           const int64_t above = std::max<int64_t>(0, -first);
           fetch(piece_of_x(first + above, used - above));
@@ -172,7 +182,7 @@ class PackedPhases {
   template <class RowOf, class YRow>
   void run(int64_t u0, int64_t u1, int64_t in_w, int64_t channel, int64_t channels, const T* bias,
            const T* zeros, bool clamp, T clamp_hi, const RowOf& row_of, const YRow& y_row,
-           const Ahead<T>* next = nullptr) const {
+           const Ahead<T>* next = nullptr, bool stream = false) const {
     const int64_t phases = static_cast<int64_t>(offset_.size());
     int64_t phase = 0;
     for (const TapPhaseAxis& ph : h_.phases) {
@@ -189,7 +199,8 @@ class PackedPhases {
                             zeros,
                             w_.out_step * channels,
                             clamp,
-                            clamp_hi};
+                            clamp_hi,
+                            stream};
         const Ahead<T> share = next == nullptr ? Ahead<T>{} : next->part(phase, phase + 1, phases);
         run_rows(
             job, u0, std::min(u1, ph.count), 0, pw.count, row_of,
