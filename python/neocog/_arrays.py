@@ -121,6 +121,18 @@ def images(
     return Images(logical, channels_last, batched)
 
 
+def with_gradients(inputs: Images, grad_y: Any, data_format: str, spatial: int = 2) -> tuple[Images, Images]:
+    """View `inputs` and the gradient of their result in one memory layout: that of the inputs.
+
+    One channel or one pixel is dense both ways: then the gradient's own layout, so that nothing is copied.
+    """
+    array = inputs.array
+    either = array.flags.c_contiguous and array.transpose(0, 2, 3, 1).flags.c_contiguous
+    layout = None if either else inputs.channels_last
+    grads = images("grad_y", grad_y, data_format, spatial, dtype=array.dtype, channels_last=layout)
+    return inputs._replace(channels_last=grads.channels_last), grads
+
+
 def deliver(y: Array, data_format: str, spatial: int = 2, *, batched: bool = True) -> Array:
     """Turn the kernels' (N, C, H, W) result into the shape the caller's format asks for; no copy."""
     if data_format == FORMATS[spatial][1]:

@@ -34,6 +34,16 @@ CUT2D = {
     "many_rows_depthwise": ConvTranspose((1, 24, 20, 35), (24, 1, 4, 4), stride=2, padding=1, groups=24),
     "many_rows_depthwise_stride_1": ConvTranspose((1, 20, 19, 33), (20, 1, 3, 3), padding=1, groups=20),
     "several_inputs_to_one_output": ConvTranspose((2, 24, 9, 17), (24, 1, 3, 3), stride=2, groups=8),
+    # Few outputs of many inputs: products of a pixel with all taps, added up where taps meet.
+    "few_outputs_9x9": ConvTranspose((2, 35, 13, 17), (35, 3, 9, 9), stride=4, padding=3, output_padding=1),
+    "few_outputs_rows_cut": ConvTranspose((1, 33, 61, 9), (33, 2, 5, 5), stride=2, padding=2),
+    "few_outputs_columns_cut": ConvTranspose((1, 40, 3, 431), (40, 3, 3, 7), stride=(1, 2), padding=(1, 3)),
+    "few_outputs_grouped": ConvTranspose((2, 70, 12, 15), (70, 3, 7, 7), stride=2, padding=3, groups=2),
+    "few_outputs_gaps": ConvTranspose((1, 40, 10, 11), (40, 4, 3, 2), stride=(3, 4), output_padding=(2, 3)),
+    "few_outputs_padding_of_all_but_a_tap": ConvTranspose((1, 36, 10, 12), (36, 3, 7, 7), stride=2, padding=6),
+    "few_outputs_dilated": ConvTranspose((1, 32, 10, 11), (32, 3, 3, 3), stride=2, dilation=(1, 3)),
+    "few_outputs_patches": ConvTranspose((3, 24, 6, 7), (24, 3, 4, 4), stride=4),
+    "one_output": ConvTranspose((1, 17, 15, 14), (17, 1, 4, 4), stride=2, padding=1),
 }
 EDGES2D = {
     "depthwise_stride_along_rows_only": ConvTranspose((2, 8, 9, 11), (8, 1, 3, 3), stride=(2, 1), padding=1, groups=8),
@@ -51,6 +61,8 @@ EDGES2D = {
 }
 CUT1D = {
     "long": ConvTranspose((1, 6, 900), (6, 9, 4), stride=2, padding=1),
+    "few_outputs_cut": ConvTranspose((1, 40, 901), (40, 2, 20), stride=4, padding=8, output_padding=2),
+    "one_output_k80_cut": ConvTranspose((2, 40, 700), (40, 1, 80), stride=4, padding=38),
     "vocoder_k64_stride_16": ConvTranspose((1, 24, 31), (24, 1, 64), stride=16, padding=24),
 }
 

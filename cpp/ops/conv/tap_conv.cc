@@ -5,6 +5,7 @@
 
 #include "core/parallel.h"
 #include "core/scratch.h"
+#include "ops/conv/col2im.h"
 #include "ops/conv/far_taps.h"
 #include "ops/conv/narrow_groups.h"
 #include "ops/conv/strip.h"
@@ -66,6 +67,10 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
   if (y.size() == 0) return;
   if (narrow_groups_suit<T>(h, w, groups, x.layout, x.c / groups, y.c / groups)) {
     narrow_groups_conv(h, w, groups, x, weight, kernel_h, kernel_w, role, epilogue, y);
+    return;
+  }
+  if (col2im_suits(h, w, x, x.c / groups, y.c / groups)) {
+    col2im_conv(h, w, groups, x, weight, kernel_h, kernel_w, role, epilogue, y);
     return;
   }
   if (plane_conv_suits<T>(h, w, y.c / groups)) {

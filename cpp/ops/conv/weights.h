@@ -59,6 +59,7 @@ enum KeptForm : int64_t {
   kTapPanels,
   kFarTaps,
   kPlanes,
+  kCol2im,
   kNarrowGroups,
   kWinogradKernels,
   kWinogradGroups,

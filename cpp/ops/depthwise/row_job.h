@@ -27,7 +27,7 @@ struct RowJob {
   int64_t y_step;
   bool clamp;
   T clamp_hi;
-  bool stream;  // as in DepthwiseRows
+  bool stream = false;  // as in DepthwiseRows
 };
 
 // Whether a channels-last result goes past the caches.

@@ -250,6 +250,15 @@ NEOCOG_INLINE void interleave(const T* __restrict src, int64_t src_stride, T* __
   }
 }
 
+template <class T, int Cols>
+NEOCOG_INLINE void deinterleave(const T* __restrict src, T* __restrict dst, int64_t dst_stride,
+                                int64_t rows) {
+  for (int64_t r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
+    for (int64_t c = 0; c < Cols; ++c) dst[c * dst_stride + r] = src[r * Cols + c];
+  }
+}
+
 // Along the rows of the side that lies further apart, which comes from memory or goes there: hardware follows
 // the rows of one block, not those of a whole image at once.
 template <class T>
@@ -257,6 +266,12 @@ void transpose(const T* src, int64_t src_stride, T* dst, int64_t dst_stride, int
   if (rows == dst_stride && rows <= 4) {
     with_constant<1, 2, 3, 4>(rows, [&]<int Rows>() __attribute__((always_inline)) {
       interleave<T, Rows>(src, src_stride, dst, cols);
+    });
+    return;
+  }
+  if (cols == src_stride && cols <= 4) {
+    with_constant<1, 2, 3, 4>(cols, [&]<int Cols>() __attribute__((always_inline)) {
+      deinterleave<T, Cols>(src, dst, dst_stride, rows);
     });
     return;
   }
@@ -377,10 +392,38 @@ void dot_block(const T* x, int64_t rows, const T* w, int64_t columns, int64_t k_
   }
 }
 
+// Whole is size / lanes.
+template <class T, int Whole>
+NEOCOG_INLINE void add_runs_of(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t runs,
+                               int64_t tail) {
+  using V = Vec<T>;
+  for (int64_t r = 0; r < runs; ++r, x += x_stride, y += y_stride) {
+#pragma GCC unroll 8
+    for (int i = 0; i < Whole; ++i)
+      (V::load(y + i * V::lanes) + V::load(x + i * V::lanes)).store(y + i * V::lanes);
+    if (tail == 0) continue;
+    T* const to = y + Whole * V::lanes;
+    (V::load_n(to, tail) + V::load_n(x + Whole * V::lanes, tail)).store_n(to, tail);
+  }
+}
+
+template <class T>
+void add_runs(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t runs, int64_t size) {
+  constexpr int64_t lanes = Vec<T>::lanes;
+  constexpr int kMost = 5;  // vectors of a run that are unrolled
+  int64_t done = 0;
+  for (; size - done >= kMost * lanes; done += kMost * lanes)
+    add_runs_of<T, kMost>(x + done, x_stride, y + done, y_stride, runs, 0);
+  const int64_t left = size - done;
+  with_constant<0, 1, 2, 3, 4>(left / lanes, [&]<int Whole>() __attribute__((always_inline)) {
+    if (left > 0) add_runs_of<T, Whole>(x + done, x_stride, y + done, y_stride, runs, left % lanes);
+  });
+}
+
 template <class T>
 constexpr GemmKernels<T> kGemmTable = {Vec<T>::lanes,  kMaxVectors<T>,   kPlaneOutputs<T>, kPlaneSlack<T>,
                                        &taps_panel<T>, &planes_panel<T>, &outer_panel<T>,  &dot_block<T>,
-                                       &pack_panel<T>, &transpose<T>};
+                                       &pack_panel<T>, &transpose<T>,    &add_runs<T>};
 
 }  // namespace
 

@@ -2,7 +2,8 @@
 //   taps_panel:  y[p, :] = sum over t,k of a[row[p] + tap[t] + k] * b[t, k, :]      (forward, input
 //   gradients) outer_panel: dw[f, :] += sum over p of a[row[p] + f] * dy[p, :]                  (weight
 //   gradients)
-// A is read in place through element offsets, so a convolution needs no matrix of columns.
+// A is read in place through element offsets, so a convolution needs no matrix of columns; its
+// adjoint may have one of a few pixels, which add_runs folds back.
 // B and dy come in panels: `vectors` registers wide, packed and padded with zeros.
 // Products accumulate in the type of the data, in the order of (t, k) or p: |error| <= terms * eps * sum
 // |a*b|.
@@ -90,6 +91,8 @@ struct GemmKernels {
   void (*pack_panel)(const PanelSource<T>&, int64_t first, int64_t vectors, T* b);
   // dst[c * dst_stride + r] = src[r * src_stride + c], r < rows, c < cols.
   void (*transpose)(const T* src, int64_t src_stride, T* dst, int64_t dst_stride, int64_t rows, int64_t cols);
+  // y[r * y_stride + i] += x[r * x_stride + i], r < runs, i < size: runs that do not overlap.
+  void (*add_runs)(const T* x, int64_t x_stride, T* y, int64_t y_stride, int64_t runs, int64_t size);
 };
 
 NEOCOG_DECLARE_TABLES(GemmKernels, gemm_kernels)

@@ -8,7 +8,7 @@ import numpy as np
 
 from neocog import _core
 from neocog._activations import activation_code
-from neocog._arrays import Array, Images, as_array, deliver, images
+from neocog._arrays import Array, Images, as_array, deliver, images, with_gradients
 from neocog._checks import Padding, Pair, integer, one_of, output_mask, padding_of, pair, window_size
 
 __all__ = ["conv1d", "conv1d_backward", "conv2d", "conv2d_backward"]
@@ -283,15 +283,14 @@ def _backward(
 ) -> tuple[Array | None, Array | None, Array | None]:
     wanted = output_mask(mask, 3)
     inputs = images("x", x, data_format, spatial)
-    dtype, last = inputs.array.dtype, inputs.channels_last
-    kernels = kernels_of("weight", weight, dtype, spatial)
+    kernels = kernels_of("weight", weight, inputs.array.dtype, spatial)
     steps, pads, gaps, size = conv_geometry(inputs, kernels, stride, padding, dilation, groups, spatial)
-    grads = images("grad_y", grad_y, data_format, spatial, dtype=dtype, channels_last=last)
+    inputs, grads = with_gradients(inputs, grad_y, data_format, spatial)
     shape = (inputs.array.shape[0], kernels.shape[0], *size)
     if grads.array.shape != shape:
         raise ValueError(f"`grad_y` has shape {grads.array.shape} as (N, C, H, W); y has {shape}: they must agree.")
     grad_x, grad_weight, grad_bias = _core.conv_backward(
-        grads.array, inputs.array, kernels, steps, pads, gaps, groups, wanted, last
+        grads.array, inputs.array, kernels, steps, pads, gaps, groups, wanted, inputs.channels_last
     )
     if grad_x is not None:
         grad_x = deliver(grad_x, data_format, spatial, batched=inputs.batched)

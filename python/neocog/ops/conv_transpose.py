@@ -6,7 +6,7 @@ from typing import Any
 
 from neocog import _core
 from neocog._activations import activation_code
-from neocog._arrays import Array, Images, deliver, images
+from neocog._arrays import Array, Images, deliver, images, with_gradients
 from neocog._checks import Padding, Pair, integer, output_mask, padding_of, pair, same_padding
 from neocog.ops.conv import bias_of, kernels_of
 
@@ -240,15 +240,14 @@ def _backward(
 ) -> tuple[Array | None, Array | None, Array | None]:
     wanted = output_mask(mask, 3)
     inputs = images("x", x, data_format, spatial)
-    dtype, last = inputs.array.dtype, inputs.channels_last
-    kernels = kernels_of("weight", weight, dtype, spatial)
+    kernels = kernels_of("weight", weight, inputs.array.dtype, spatial)
     steps, pads, gaps, size = _geometry(inputs, kernels, stride, padding, output_padding, groups, dilation, spatial)
-    grads = images("grad_y", grad_y, data_format, spatial, dtype=dtype, channels_last=last)
+    inputs, grads = with_gradients(inputs, grad_y, data_format, spatial)
     shape = (inputs.array.shape[0], kernels.shape[1] * groups, *size)
     if grads.array.shape != shape:
         raise ValueError(f"`grad_y` has shape {grads.array.shape} as (N, C, H, W); y has {shape}: they must agree.")
     grad_x, grad_weight, grad_bias = _core.conv_transpose_backward(
-        grads.array, inputs.array, kernels, steps, pads, gaps, groups, wanted, last
+        grads.array, inputs.array, kernels, steps, pads, gaps, groups, wanted, inputs.channels_last
     )
     if grad_x is not None:
         grad_x = deliver(grad_x, data_format, spatial, batched=inputs.batched)
