@@ -95,6 +95,7 @@ std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& wei
       case ConvKernel::kWinogradGroups: return winograd_name(g) + ", vectors of tiles";
       case ConvKernel::kFewPixels: return "direct, few pixels";
       case ConvKernel::kPixelVectors: return "direct, vectors of pixels";
+      case ConvKernel::kCol2im: return "direct, columns added up";
       case ConvKernel::kNarrowGroups: return "direct, several groups to a vector";
       default: return "direct, vectors of channels";
     }

@@ -62,6 +62,7 @@ const char* name_of(ConvKernel kernel) {
   switch (kernel) {
     case ConvKernel::kChannelVectors: return "direct, vectors of channels";
     case ConvKernel::kPixelVectors: return "direct, vectors of pixels";
+    case ConvKernel::kCol2im: return "direct, columns added up";
     case ConvKernel::kNarrowGroups: return "direct, groups of few channels";
     case ConvKernel::kFewPixels: return "matrix product, few pixels";
     case ConvKernel::kDepthwise: return "depthwise";

@@ -27,6 +27,13 @@ def _directly():
 CUT2D = {
     "many_tiles_and_panels": Conv((2, 16, 28, 33), (70, 16, 3, 3), padding=1),
     "strip_of_rows_exceeds_the_cache": Conv((1, 400, 3, 100), (5, 400, 3, 3), padding=1),
+    "few_outputs_of_few_inputs_cut": Conv((1, 24, 3, 3000), (5, 24, 3, 3), padding=1),
+    "few_outputs_added_up": Conv((2, 66, 21, 19), (3, 66, 3, 3), padding=1),
+    "few_outputs_added_up_in_groups": Conv((1, 140, 13, 15), (4, 70, 5, 5), padding=2, groups=2),
+    "few_outputs_added_up_without_padding": Conv((1, 65, 41, 9), (5, 65, 7, 2)),
+    "few_outputs_added_up_padding_beyond": Conv((2, 64, 12, 11), (2, 64, 3, 5), padding=(4, 6)),
+    "few_inputs_of_many_outputs": Conv((1, 3, 31, 26), (64, 3, 3, 3), padding=1),
+    "patches_of_three_channels": Conv((2, 3, 40, 44), (40, 3, 4, 4), stride=4),
     "many_tiles_strided": Conv((1, 5, 81, 83), (20, 5, 7, 7), stride=2, padding=3),
     "many_tiles_grouped": Conv((2, 24, 33, 35), (36, 6, 3, 3), padding=1, groups=4),
     "groups_of_8_share_vectors": Conv((2, 136, 30, 29), (136, 8, 3, 3), padding=1, groups=17),
@@ -386,7 +393,7 @@ def test_backward_rejects_by_the_same_rules(changes, error, message):
     ("channels", "weight", "groups", "kernel"),
     [
         (64, (64, 64, 3, 3), 1, "direct, vectors of channels"),
-        (64, (3, 64, 3, 3), 1, "direct, vectors of pixels"),
+        (24, (3, 24, 3, 3), 1, "direct, vectors of pixels"),
         (64, (64, 1, 3, 3), 64, "depthwise"),
         (512, (512, 2, 3, 3), 256, "direct, several groups to a vector"),
     ],
@@ -396,6 +403,12 @@ def test_the_kernel_has_a_name(channels, weight, groups, kernel):
     assert _core.conv_kernel((1, channels, 56, 56), w, (1, 1), (1, 1, 1, 1), (1, 1), groups) == kernel
     with pytest.raises(ValueError, match="do not agree"):
         _core.conv_kernel((1, channels + 1, 56, 56), w, (1, 1), (1, 1, 1, 1), (1, 1), groups)
+
+
+def test_many_channels_to_few_have_a_kernel_of_their_own(isa):
+    w = np.zeros((3, 64, 3, 3), np.float32)
+    expected = "direct, vectors of pixels" if isa == "scalar" else "direct, columns added up"
+    assert _core.conv_kernel((1, 64, 56, 56), w, (1, 1), (1, 1, 1, 1), (1, 1), 1) == expected
 
 
 def test_a_small_image_has_a_kernel_of_its_own():

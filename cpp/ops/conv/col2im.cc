@@ -61,19 +61,19 @@ struct Tiles {
 }  // namespace
 
 template <class T>
-bool col2im_suits(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x, int64_t in_group,
+bool col2im_suits(const TapConvAxis& h, const TapConvAxis& w, Layout layout, int64_t pixels, int64_t in_group,
                   int64_t out_group) {
   const int64_t lanes = gemm_kernels<T>().lanes;
-  if (h.in_step != 1 || w.in_step != 1 || w.out_step < 2 || lanes < 8 || 4 * out_group > 3 * lanes)
-    return false;
+  if (h.in_step != 1 || w.in_step != 1 || lanes < 8 || 4 * out_group > 3 * lanes) return false;
   const int64_t taps_h = static_cast<int64_t>(reaches_of(h).kernel.size()),
                 taps_w = static_cast<int64_t>(reaches_of(w).kernel.size());
-  const int64_t columns = taps_h * taps_w * out_group;
-  if (columns == 0 || columns > kMostColumns || x.n * x.h * x.w < kLeastPixels) return false;
-  const bool last = x.channels_last();
+  const int64_t taps = taps_h * taps_w, columns = taps * out_group;
+  if (taps < 2 || columns > kMostColumns || pixels < kLeastPixels) return false;
+  const bool last = layout == Layout::kChannelsLast;
   // Phases of one row that all meet the same taps are one product of plane_conv, which turns nothing.
   if (!last && taps_h == 1 && out_group == 1) return false;
   if (taps_h <= h.out_step && taps_w <= w.out_step) return in_group >= (last ? 8 : 16);
+  if (h.out_step * w.out_step == 1) return in_group >= (last && columns <= 256 ? 32 : 64);
   return in_group >= (columns > 256 ? 64 : last && columns <= 128 ? 16 : 32);
 }
 
@@ -245,10 +245,10 @@ void col2im_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Ima
   });
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                              \
-  template bool col2im_suits<T>(const TapConvAxis&, const TapConvAxis&, Image<const T>, int64_t, int64_t); \
-  template void col2im_conv<T>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const T>,            \
-                               std::type_identity_t<Weights<T>>, int64_t, int64_t, WeightRole,             \
+#define NEOCOG_INSTANTIATE(T)                                                                               \
+  template bool col2im_suits<T>(const TapConvAxis&, const TapConvAxis&, Layout, int64_t, int64_t, int64_t); \
+  template void col2im_conv<T>(const TapConvAxis&, const TapConvAxis&, int64_t, Image<const T>,             \
+                               std::type_identity_t<Weights<T>>, int64_t, int64_t, WeightRole,              \
                                const Epilogue<T>&, Image<T>);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

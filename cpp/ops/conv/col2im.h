@@ -7,10 +7,10 @@
 
 namespace neocog {
 
-// Stride 2 or more along the rows of y, dilation 1, and where it is faster than plane_conv, as measured with
-// AVX-512.
+// Where it is faster than plane_conv, as measured with AVX-512: x of this layout, `pixels` of it in all,
+// column step 1, dilation 1.
 template <class T>
-bool col2im_suits(const TapConvAxis& h, const TapConvAxis& w, Image<const T> x, int64_t in_group,
+bool col2im_suits(const TapConvAxis& h, const TapConvAxis& w, Layout, int64_t pixels, int64_t in_group,
                   int64_t out_group);
 
 template <class T>

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/parallel.h"
+#include "ops/conv/col2im.h"
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/few_pixels.h"
 #include "ops/conv/narrow_groups.h"
@@ -27,6 +28,8 @@ ConvKernel conv_kernel(const ConvGeometry& g, Layout layout, ConvMethod method) 
   const int64_t in_group = g.in_channels / g.groups, out_group = g.out_channels / g.groups;
   const TapConvAxis h = forward_axis(g.h), w = forward_axis(g.w);
   if (narrow_groups_suit<T>(h, w, g.groups, layout, in_group, out_group)) return ConvKernel::kNarrowGroups;
+  if (col2im_suits<T>(h, w, layout, g.batch * g.h.in * g.w.in, in_group, out_group))
+    return ConvKernel::kCol2im;
   const bool pixels = plane_conv_suits<T>(h, w, out_group);
   return pixels ? ConvKernel::kPixelVectors : ConvKernel::kChannelVectors;
 }

@@ -36,6 +36,7 @@ struct Epilogue {
 enum class ConvKernel {
   kChannelVectors,
   kPixelVectors,
+  kCol2im,
   kNarrowGroups,
   kFewPixels,
   kDepthwise,

@@ -15,7 +15,8 @@ bool tiles_pay(const ConvGeometry& g, Layout layout) {
   switch (conv_kernel<T>(g, layout)) {
     // One plane at a time: batch normalisation has it in the cache for both of its passes.
     case ConvKernel::kDepthwise: return last && g.out_channels >= kVector;
-    case ConvKernel::kFewPixels: return false;
+    case ConvKernel::kFewPixels:
+    case ConvKernel::kCol2im: return false;  // small results
     case ConvKernel::kNarrowGroups:
     case ConvKernel::kWinograd:
     case ConvKernel::kWinogradGroups: return last;

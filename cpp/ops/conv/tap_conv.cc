@@ -69,7 +69,7 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     narrow_groups_conv(h, w, groups, x, weight, kernel_h, kernel_w, role, epilogue, y);
     return;
   }
-  if (col2im_suits(h, w, x, x.c / groups, y.c / groups)) {
+  if (col2im_suits<T>(h, w, x.layout, x.n * x.h * x.w, x.c / groups, y.c / groups)) {
     col2im_conv(h, w, groups, x, weight, kernel_h, kernel_w, role, epilogue, y);
     return;
   }
