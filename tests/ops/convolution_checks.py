@@ -6,6 +6,7 @@ the arguments of the call and the lengths of the sums, and every check below tak
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import helpers
@@ -155,7 +156,12 @@ def check_unbatched(problem: Problem, rng: np.random.Generator) -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
-def check_activation(problem: Problem, name: str, residual: Array | None = None) -> None:
+FUSED_ACTIVATIONS = tuple(name for name in ops.ACTIVATIONS if name in reference.ACTIVATIONS)
+
+
+def check_activations(
+    problem: Problem, names: Iterable[str] = FUSED_ACTIVATIONS, residual: Array | None = None
+) -> None:
     """Fused into the op, an activation (and a residual before it) gives what it gives afterwards.
 
     relu and relu6 only choose among values, so their bits agree; the others may err by a few units in the
@@ -163,16 +169,17 @@ def check_activation(problem: Problem, name: str, residual: Array | None = None)
     """
     plain = problem.forward()
     extra = {} if residual is None else {"residual": residual}
-    fused = problem.forward(activation=name, **extra)
-    assert fused.dtype == plain.dtype
-    helpers.assert_same_layout(fused, plain)
     before = plain if residual is None else plain + residual
-    expected = reference.ACTIVATIONS[name](before)
-    if name in ("relu", "relu6"):
-        np.testing.assert_array_equal(fused, expected.astype(plain.dtype))
-    else:
-        slack = 16 * np.finfo(plain.dtype).eps
-        assert np.all(abs(fused - expected) <= slack * (1 + abs(before)))
+    slack = 16 * np.finfo(plain.dtype).eps * (1 + abs(before))
+    for name in names:
+        fused = problem.forward(activation=name, **extra)
+        assert fused.dtype == plain.dtype, name
+        helpers.assert_same_layout(fused, plain)
+        expected = reference.ACTIVATIONS[name](before)
+        if name in ("relu", "relu6"):
+            np.testing.assert_array_equal(fused, expected.astype(plain.dtype), err_msg=name)
+        else:
+            assert np.all(abs(fused - expected) <= slack), name
 
 
 def inner(a: Array, b: Array) -> float:
