@@ -1,7 +1,6 @@
 #include "ops/conv/col2im.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -58,6 +57,34 @@ struct Tiles {
   }
 };
 
+// Where the weights of all columns (r, s, o) of one channel of x lie, and how far apart those of two
+// channels.
+struct ColumnSource {
+  std::vector<int64_t> element;
+  int64_t step;
+  ColumnSource(const Reaches& h, const Reaches& w, int64_t kernel_size, int64_t kernel_w, int64_t in_group,
+               int64_t out_group, WeightRole role)
+      : step((role == WeightRole::kForward ? 1 : out_group) * kernel_size) {
+    const int64_t output = (role == WeightRole::kForward ? in_group : 1) * kernel_size;
+    for (const int64_t r : h.kernel) {
+      for (const int64_t s : w.kernel) {
+        for (int64_t o = 0; o < out_group; ++o) element.push_back(o * output + r * kernel_w + s);
+      }
+    }
+  }
+};
+
+// Columns [first, first + width) of every channel, zeros behind the last.
+template <class T>
+void pack_columns(const T* weight, const ColumnSource& source, int64_t channels, int64_t first, int64_t width,
+                  T* to) {
+  const int64_t count = std::min(width, static_cast<int64_t>(source.element.size()) - first);
+  for (int64_t c = 0; c < channels; ++c, weight += source.step, to += width) {
+    for (int64_t f = 0; f < count; ++f) to[f] = weight[source.element[first + f]];
+    std::fill(to + count, to + width, T(0));
+  }
+}
+
 }  // namespace
 
 template <class T>
@@ -93,7 +120,8 @@ void col2im_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Ima
   // Tiles a few times as large as what neighbours both compute, and no larger than the strip may be.
   const auto tiles_of = [](const TapConvAxis& axis, const Reaches& reach, int64_t in, int64_t wanted) {
     const int64_t taps = static_cast<int64_t>(reach.kernel.size()), both = ceil_div(taps - 1, axis.out_step);
-    const int64_t size = std::clamp<int64_t>(wanted, std::min(axis.positions, 1 + 8 * both), axis.positions);
+    const int64_t least = std::min(axis.positions, 1 + 8 * both);
+    const int64_t size = std::clamp<int64_t>(wanted, least, axis.positions);
     const int64_t count = ceil_div(axis.positions, size);
     return Tiles{axis.out_step, in, reach.first, taps, ceil_div(axis.positions, count), count};
   };
@@ -103,7 +131,8 @@ void col2im_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Ima
   const Tiles tiles_h = tiles_of(h, reach_h, x.h, std::min(few_h, kStripBytes / row_bytes));
   const int64_t few_w = ceil_div(w.positions, ceil_div(kFewItems, x.n * groups * tiles_h.count));
   const Tiles tiles_w =
-      tiles_of(w, reach_w, x.w, std::min(std::max(few_w, kPixels), w.positions * kStripBytes / row_bytes));
+      tiles_of(w, reach_w, x.w,
+               std::min(std::max(few_w, kPixels), w.positions * kStripBytes / (row_bytes * tiles_h.size)));
   const int64_t margin = (taps_w - 1) * out_group;  // runs may begin before a tile and end behind it
   const int64_t pitch = tiles_w.size * w.out_step * out_group + 2 * margin;
   // Pixels so far apart add to no common output, nor to the vector that ends in one: a store of part of a
@@ -131,32 +160,19 @@ void col2im_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Ima
                      offsets + (2 * t + 1) * kPixels};
     for (int64_t p = 0; p < kPixels; ++p) workspaces[t].out[p] = p * width;
   }
+  const ColumnSource source(reach_h, reach_w, kernel_h * kernel_w, kernel_w, in_group, out_group, role);
   KeptWeights::Key key{kCol2im, kernels.lanes, static_cast<int64_t>(role), groups};
   for (const Reaches* reach : {&reach_h, &reach_w}) {
     key.push_back(static_cast<int64_t>(reach->kernel.size()));
     key.insert(key.end(), reach->kernel.begin(), reach->kernel.end());
   }
   const T* const packed = weight.form(key, groups * packed_group, scratch, [&](T* to) {
-    // From channel c of x on: the kernels of each output lie `step_o` apart.
-    const bool forward = role == WeightRole::kForward;
-    const int64_t step_c = (forward ? 1 : out_group) * kernel_size,
-                  step_o = (forward ? in_group : 1) * kernel_size;
-    std::vector<int64_t> element;
-    for (const int64_t r : reach_h.kernel) {
-      for (const int64_t s : reach_w.kernel) {
-        for (int64_t o = 0; o < out_group; ++o) element.push_back(o * step_o + r * kernel_w + s);
-      }
-    }
-    parallel_for(groups * split.panels, [&](int64_t item, int) {  // (panel; c, column of the panel)
-      const int64_t g = item / split.panels, panel = item % split.panels;
-      const int64_t first = split.begin(panel) * kernels.lanes, wide = split.width(panel) * kernels.lanes;
-      const int64_t count = std::min(wide, columns - first);
-      const T* from = weight.data + g * in_group * out_group * kernel_size;
-      T* b = to + g * packed_group + in_group * first;
-      for (int64_t c = 0; c < in_group; ++c, from += step_c, b += wide) {
-        for (int64_t f = 0; f < count; ++f) b[f] = from[element[first + f]];
-        std::fill(b + count, b + wide, T(0));
-      }
+    const int64_t group_size = in_group * out_group * kernel_size;
+    parallel_for(groups * split.panels, [&](int64_t item, int) {
+      const int64_t g = item / split.panels, panel = item % split.panels,
+                    first = split.begin(panel) * kernels.lanes;
+      pack_columns(weight.data + g * group_size, source, in_group, first, split.width(panel) * kernels.lanes,
+                   to + g * packed_group + in_group * first);
     });
   });
 

@@ -229,15 +229,17 @@ void (*slide_rows_for(int64_t taps_h, int64_t taps_w, int64_t step))(const Depth
   if (is(5, 5, 1)) return &slide_rows<T, 5, 5, 1, Rows>;
   if (is(5, 5, 2)) return &slide_rows<T, 5, 5, 2, Rows>;
   if (is(7, 7, 1)) return &slide_rows<T, 7, 7, 1, Rows>;
-  if (is(1, 1, 1)) return &slide_rows<T, 1, 1, 1, Rows>;
-  if (is(1, 2, 1)) return &slide_rows<T, 1, 2, 1, Rows>;
-  if (is(2, 1, 1)) return &slide_rows<T, 2, 1, 1, Rows>;
-  if (is(2, 2, 1)) return &slide_rows<T, 2, 2, 1, Rows>;
-  if (is(2, 3, 1)) return &slide_rows<T, 2, 3, 1, Rows>;
-  if (is(3, 2, 1)) return &slide_rows<T, 3, 2, 1, Rows>;
-  if (is(3, 4, 1)) return &slide_rows<T, 3, 4, 1, Rows>;
-  if (is(4, 3, 1)) return &slide_rows<T, 4, 3, 1, Rows>;
-  if (is(4, 4, 1)) return &slide_rows<T, 4, 4, 1, Rows>;
+  if constexpr (Vec<T>::lanes >= 8) {  // the portable kernels are not worth the time to compile more
+    if (is(1, 1, 1)) return &slide_rows<T, 1, 1, 1, Rows>;
+    if (is(1, 2, 1)) return &slide_rows<T, 1, 2, 1, Rows>;
+    if (is(2, 1, 1)) return &slide_rows<T, 2, 1, 1, Rows>;
+    if (is(2, 2, 1)) return &slide_rows<T, 2, 2, 1, Rows>;
+    if (is(2, 3, 1)) return &slide_rows<T, 2, 3, 1, Rows>;
+    if (is(3, 2, 1)) return &slide_rows<T, 3, 2, 1, Rows>;
+    if (is(3, 4, 1)) return &slide_rows<T, 3, 4, 1, Rows>;
+    if (is(4, 3, 1)) return &slide_rows<T, 4, 3, 1, Rows>;
+    if (is(4, 4, 1)) return &slide_rows<T, 4, 4, 1, Rows>;
+  }
   return nullptr;
 }
 
