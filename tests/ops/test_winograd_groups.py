@@ -1,5 +1,6 @@
 """Winograd's convolution of groups of few channels, a tile in every lane, which conv2d and its input gradient take for
-channels-first images in float32: held to the bound of `test_winograd.py` with whole tiles."""
+channels-first images in float32: held to the bound of `test_winograd.py` with whole tiles. The weight gradient has
+channels in the lanes, and takes both layouts."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import pytest
 import reference
 import reference_winograd
 from neocog import ops
-from winograd_cases import TRANSFORMS, Case, arrays, kernel_of, some_grad_y
+from winograd_cases import TRANSFORMS, Case, arrays, kernel_of, some_grad_y, tiles_of, weight_gradient
 
 CASES = {
     "resnext": Case((2, 64, 28, 28), (64, 8, 3, 3), groups=8),
@@ -87,6 +88,75 @@ def test_any_number_of_threads_gives_the_same_bits(case, threads, isa, rng):
     neocog.set_num_threads(1)
     assert y.tobytes() == ops.conv2d(x, weight, bias, **case.steps).tobytes()
     assert grad_x.tobytes() == input_gradient(case, y, x, weight).tobytes()
+
+
+# The weight gradient
+
+SUMMED = {
+    **CASES,
+    "narrow_rows": Case((40, 16, 9, 3), (16, 8, 3, 3), groups=2),
+    "one_group_to_a_block": Case((3, 33, 13, 12), (45, 11, 3, 3), groups=3),
+    "blocks_of_unequal_groups": Case((4, 50, 10, 9), (50, 10, 3, 3), groups=5),
+    "more_groups_than_share_a_block": Case((2, 91, 16, 17), (65, 7, 3, 3), groups=13),
+}
+summed = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in SUMMED.items()])
+
+
+@summed
+def test_weight_gradient_is_within_the_documented_bound(case, isa, layout, rng):
+    x, weight, _ = arrays(case, layout, rng)
+    grad_y = some_grad_y(case, x, weight, rng)
+    grad_weight = weight_gradient(grad_y, x, weight, case)
+    with neocog.strict():
+        assert grad_weight.tobytes() != weight_gradient(grad_y, x, weight, case).tobytes(), "takes another method"
+    _, expected, _ = reference.conv2d_backward(grad_y, x, weight, **case.steps)
+    magnitude = reference_winograd.weight_magnitude(x, grad_y, case.pads, case.groups)
+    helpers.assert_within(grad_weight, expected, magnitude, tiles_of(case, grad_y) + TRANSFORMS)
+
+
+@summed
+def test_weight_gradient_errs_by_a_millionth_of_its_size(case, isa, rng):
+    """As documented: RMS error against RMS."""
+    x, weight, _ = arrays(case, "NCHW", rng)
+    grad_y = some_grad_y(case, x, weight, rng)
+    _, expected, _ = reference.conv2d_backward(grad_y, x, weight, **case.steps)
+    error = weight_gradient(grad_y, x, weight, case) - expected
+    assert np.sqrt((error**2).mean()) <= 2e-6 * np.sqrt((expected**2).mean())
+
+
+@pytest.mark.parametrize("threads", [2, 3], indirect=True)
+@summed
+def test_weight_and_bias_gradients_have_the_same_bits_for_any_number_of_threads(case, threads, isa, layout, rng):
+    x, weight, _ = arrays(case, layout, rng)
+    grad_y = some_grad_y(case, x, weight, rng)
+    _, *many = ops.conv2d_backward(grad_y, x, weight, **case.steps)
+    assert many[0].tobytes() == weight_gradient(grad_y, x, weight, case).tobytes()
+    neocog.set_num_threads(1)
+    _, *one = ops.conv2d_backward(grad_y, x, weight, **case.steps)
+    assert [part.tobytes() for part in many] == [part.tobytes() for part in one]
+
+
+@summed
+def test_bias_gradient_is_summed_in_float64(case, isa, layout, rng):
+    x, weight, _ = arrays(case, layout, rng)
+    grad_y = some_grad_y(case, x, weight, rng)
+    grad_bias = ops.conv2d_backward(grad_y, x, weight, output_mask=(False, True, True), **case.steps)[2]
+    sums, sizes = (np.sum(part, axis=(0, 2, 3), dtype=np.float64) for part in (grad_y, abs(grad_y)))
+    in_double = grad_y.size // len(grad_bias) * sizes * np.finfo(np.float64).eps / np.finfo(np.float32).eps
+    helpers.assert_within(grad_bias, sums, abs(sums) + in_double, terms=0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_in_the_weights_of_its_channel(bad, isa, layout, rng):
+    case = Case((2, 24, 13, 13), (24, 8, 3, 3), groups=3)
+    x, weight, _ = arrays(case, layout, rng)
+    grad_y = some_grad_y(case, x, weight, rng)
+    clean = weight_gradient(grad_y, x, weight, case)
+    x[1, 11, 5, 6] = bad
+    grad_weight = weight_gradient(grad_y, x, weight, case)
+    assert not np.isfinite(grad_weight[8:16, 3]).any()
+    grad_weight[8:16, 3] = clean[8:16, 3]
+    np.testing.assert_array_equal(grad_weight, clean)
 
 
 @pytest.mark.parametrize("name", ["images_that_share_vectors", "whole_tiles", "groups_of_5_to_8"])

@@ -31,6 +31,14 @@ struct Vec<float> {
   static NEOCOG_INLINE Vec zero() { return {_mm256_setzero_ps()}; }
   static NEOCOG_INLINE Vec set1(float x) { return {_mm256_set1_ps(x)}; }
   static NEOCOG_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static NEOCOG_INLINE Vec load_pair(const float* p) {
+    const __m128i pair = _mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(p));
+    return {_mm256_castsi256_ps(_mm256_broadcastq_epi64(pair))};
+  }
+  static NEOCOG_INLINE Vec load_twice(const float* p) {
+    const __m256i index = _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3);
+    return {_mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)), index)};
+  }
   static NEOCOG_INLINE Vec load_n(const float* p, int64_t n) { return {_mm256_maskload_ps(p, first(n))}; }
   NEOCOG_INLINE void store(float* p) const { _mm256_storeu_ps(p, v); }
   NEOCOG_INLINE void store_n(float* p, int64_t n) const { _mm256_maskstore_ps(p, first(n), v); }
@@ -112,6 +120,15 @@ struct Vec<float> {
       }
     }
     for (int q = 0; q < Quads; ++q) turn_quads(u[q], r + 4 * q);
+  }
+  static NEOCOG_INLINE void load_turned(const float* p, int64_t step, Vec (&r)[4]) {
+    const float* const high = p + 4 * step;
+    __m256 u[4];
+    for (int e = 0; e < 4; ++e) {
+      u[e] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + e * step)),
+                                  _mm_loadu_ps(high + e * step), 1);
+    }
+    turn_quads(u, r);
   }
   static NEOCOG_INLINE void store_turned(float* p, const int64_t* at, const Vec (&r)[4]) {
     Vec u[4];

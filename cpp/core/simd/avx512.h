@@ -30,6 +30,14 @@ struct Vec<float> {
   static NEOCOG_INLINE Vec zero() { return {_mm512_setzero_ps()}; }
   static NEOCOG_INLINE Vec set1(float x) { return {_mm512_set1_ps(x)}; }
   static NEOCOG_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
+  static NEOCOG_INLINE Vec load_pair(const float* p) {
+    const __m128i pair = _mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(p));
+    return {_mm512_castsi512_ps(_mm512_broadcastq_epi64(pair))};
+  }
+  static NEOCOG_INLINE Vec load_twice(const float* p) {
+    const __m512i index = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7);
+    return {_mm512_permutexvar_ps(index, _mm512_castps256_ps512(_mm256_loadu_ps(p)))};
+  }
   static NEOCOG_INLINE Vec load_n(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
   NEOCOG_INLINE void store(float* p) const { _mm512_storeu_ps(p, v); }
   NEOCOG_INLINE void store_n(float* p, int64_t n) const { _mm512_mask_storeu_ps(p, first(n), v); }
@@ -104,6 +112,18 @@ struct Vec<float> {
     }
 #pragma GCC unroll 4
     for (int q = 0; q < Quads; ++q) turn_quads(u[q], r + 4 * q);
+  }
+  static NEOCOG_INLINE void load_turned(const float* p, int64_t step, Vec (&r)[4]) {
+    const float *const b = p + 4 * step, *const c = b + 4 * step, *const d = c + 4 * step;
+    __m512 u[4];
+#pragma GCC unroll 4
+    for (int e = 0; e < 4; ++e) {
+      const __m512 low = _mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(p + e * step)),
+                                            _mm_loadu_ps(b + e * step), 1);
+      u[e] = _mm512_insertf32x4(_mm512_insertf32x4(low, _mm_loadu_ps(c + e * step), 2),
+                                _mm_loadu_ps(d + e * step), 3);
+    }
+    turn_quads(u, r);
   }
   static NEOCOG_INLINE void store_turned(float* p, const int64_t* at, const Vec (&r)[4]) {
     Vec u[4];

@@ -29,6 +29,17 @@ struct Vec {
   static NEOCOG_INLINE Vec zero() { return {Native{}}; }
   static NEOCOG_INLINE Vec set1(T x) { return {Native{} + x}; }
   static NEOCOG_INLINE Vec load(const T* p) { return {*reinterpret_cast<const Unaligned*>(p)}; }
+  // Lane i is p[i % 2], or p[i / 2].
+  static NEOCOG_INLINE Vec load_pair(const T* p) {
+    Vec r;
+    for (int64_t i = 0; i < lanes; ++i) r.v[i] = p[i % 2];
+    return r;
+  }
+  static NEOCOG_INLINE Vec load_twice(const T* p) {
+    Vec r;
+    for (int64_t i = 0; i < lanes; ++i) r.v[i] = p[i / 2];
+    return r;
+  }
   static NEOCOG_INLINE Vec load_n(const T* p, int64_t n) {
     Vec r = zero();
     for (int64_t i = 0; i < n; ++i) r.v[i] = p[i];
@@ -116,7 +127,13 @@ struct Vec {
       for (int64_t i = 0; i < lanes; ++i) r[s].v[i] = p[at[i] + s];
     }
   }
-  // The inverse, of four vectors.
+  // The same of one quad, at[i] = i * step.
+  static NEOCOG_INLINE void load_turned(const T* p, int64_t step, Vec (&r)[4]) {
+    for (int64_t s = 0; s < 4; ++s) {
+      for (int64_t i = 0; i < lanes; ++i) r[s].v[i] = p[i * step + s];
+    }
+  }
+  // The inverse of load_turned<1>.
   static NEOCOG_INLINE void store_turned(T* p, const int64_t* at, const Vec (&r)[4]) {
     for (int64_t i = 0; i < lanes; ++i) {
       for (int64_t s = 0; s < 4; ++s) p[at[i] + s] = r[s].v[i];

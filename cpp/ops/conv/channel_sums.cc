@@ -11,12 +11,17 @@ void ChannelSums<T>::take(int64_t part, int64_t channel, int64_t channels, const
                           int64_t count) {
   constexpr int64_t kChannels = 256;
   double piece[kChannels];
-  double* to = sums_.data() + part * image_.c + channel;
   for (int64_t c = 0; c < channels; c += kChannels) {
     const int64_t columns = min64(kChannels, channels - c);
     broadcast_kernels<T>().sum_columns(pixels + c, count, pixel, columns, piece);
-    for (int64_t i = 0; i < columns; ++i) to[c + i] += piece[i];
+    add(part, channel + c, columns, piece);
   }
+}
+
+template <class T>
+void ChannelSums<T>::add(int64_t part, int64_t channel, int64_t channels, const double* sums) {
+  double* const to = sums_.data() + part * image_.c + channel;
+  for (int64_t c = 0; c < channels; ++c) to[c] += sums[c];
 }
 
 template <class T>

@@ -21,6 +21,8 @@ class ChannelSums {
   // Pixels with their channels side by side, from `channel` on; no two threads at a time the same part and
   // channel.
   void take(int64_t part, int64_t channel, int64_t channels, const T* pixels, int64_t pixel, int64_t count);
+  // The same, of sums that a kernel has taken itself.
+  void add(int64_t part, int64_t channel, int64_t channels, const double* sums);
   void finish(T* sums) const;
 
  private:

@@ -14,6 +14,7 @@
 #include "ops/conv/strip.h"
 #include "ops/conv/turned.h"
 #include "ops/conv/winograd.h"
+#include "ops/conv/winograd_groups.h"
 #include "ops/depthwise/depthwise.h"
 #include "ops/gemm/gemm.h"
 
@@ -145,6 +146,12 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
   if (is_depthwise(g)) {
     depthwise_backward_weight(g, x, dy, dw);
     return;
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    if (winograd_groups_suit_weight<T>(g)) {
+      winograd_groups_backward_weight(g, x, dy, dw, sums_of);
+      return;
+    }
   }
   if (narrow_groups_suit_weight<T>(g)) {
     narrow_groups_backward_weight(g, x, dy, dw);

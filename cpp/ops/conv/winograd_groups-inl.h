@@ -177,9 +177,237 @@ void copy_planes(const CopyPlanes<T>& g) {
   }
 }
 
+// Of x under a tile, or of a tile of dy.
 template <class T>
-constexpr WinogradGroupsKernels<T> kWinogradGroupsTable = {Vec<T>::lanes, &winograd_groups_tiles<T>,
-                                                           &copy_planes<T>};
+NEOCOG_INLINE void window_points(const Vec<T> (&d)[kGroupPixels], Vec<T> (&v)[kGroupPixels]) {
+  data_points(d, v);
+}
+template <class T>
+NEOCOG_INLINE void window_points(const Vec<T> (&d)[kGroupTile], Vec<T> (&v)[kGroupPixels]) {
+  gradient_points(d, v);
+}
+
+// Channels of a pixel.
+constexpr int64_t kWidth = kMostGroupChannels;
+
+// A column of a window.
+template <class T, int Size>
+NEOCOG_INLINE void column_points(const T* from, int64_t row, T* to, int64_t length) {
+  using V = Vec<T>;
+#pragma GCC unroll 4
+  for (int64_t c = 0; c < kWidth; c += V::lanes) {
+    V d[Size], v[kGroupPixels];
+#pragma GCC unroll 6
+    for (int r = 0; r < Size; ++r) d[r] = V::load(from + r * row + c);
+    window_points(d, v);
+#pragma GCC unroll 6
+    for (int r = 0; r < kGroupPixels; ++r) v[r].store(to + r * length + c);
+  }
+}
+
+// The columns of windows of Size x Size pixels: each once, also where it lies under two tiles.
+template <class T, int Size>
+void window_columns(const GroupColumns<T>& g) {
+  using V = Vec<T>;
+  constexpr int64_t kQuad = kGroupTile * kWidth, kParts = kWidth / kDoubles;
+  const int64_t count = group_columns(g.tiles), length = count * kWidth;
+  // From row to row: the compiler makes calls of memset of what lies in one piece.
+  const auto clear = [&](T* first, int64_t rows, int64_t row) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+    for (int64_t c = 0; c < kWidth; c += V::lanes) {
+      for (int64_t r = 0; r < rows; ++r) V::zero().store(first + r * row + c);
+    }
+  };
+  for (int64_t j = 0; j < g.left; ++j) clear(g.columns + j * kWidth, kGroupPixels, length);
+  for (int64_t j = g.left + g.cols; j < count; ++j) clear(g.columns + j * kWidth, kGroupPixels, length);
+  for (int64_t s = 0; s < kGroupTile; ++s) {
+    clear(g.space + s * kWidth, g.row0, kQuad);
+    clear(g.space + g.row1 * kQuad + s * kWidth, Size - g.row1, kQuad);
+  }
+  Doubles wide[kParts] = {};
+  const auto add = [&](const T* from, int64_t row) __attribute__((always_inline)) {
+#pragma GCC unroll 4
+    for (int r = 0; r < Size; ++r) {
+#pragma GCC unroll 2
+      for (int64_t i = 0; i < kParts; ++i) {
+        Doubles part;
+        load_doubles(from + r * row + i * kDoubles, kDoubles, part);
+        wide[i] += part;
+      }
+    }
+  };
+  T* const to = g.columns + g.left * kWidth;
+  if (g.plane == 0) {
+    const bool whole = g.row1 - g.row0 == Size;
+    for (int64_t j = 0; j < g.cols; ++j) {
+      const T* from = g.pixels + j * g.pixel;
+      if (!whole) {
+        for (int64_t r = g.row0; r < g.row1; ++r, from += g.row) {
+#pragma GCC unroll 4
+          for (int64_t c = 0; c < kWidth; c += V::lanes) V::load(from + c).store(g.space + r * kQuad + c);
+        }
+        from = g.space;
+      }
+      column_points<T, Size>(from, whole ? g.row : kQuad, to + j * kWidth, length);
+      if (Size == kGroupTile && g.wide != nullptr) add(from, whole ? g.row : kQuad);
+    }
+  } else {
+    for (int64_t j = 0; j < g.cols; j += kGroupTile) {
+      const int64_t col = min64(j, g.cols - kGroupTile);  // the last quad overlaps the one before it
+      const T* from = g.pixels + col;
+      for (int64_t r = g.row0; r < g.row1; ++r, from += g.row) {
+#pragma GCC unroll 4
+        for (int64_t c = 0; c < kWidth; c += V::lanes) {
+          V pixels[kGroupTile];
+          V::load_turned(from + c * g.plane, g.plane, pixels);
+#pragma GCC unroll 4
+          for (int s = 0; s < kGroupTile; ++s) pixels[s].store(g.space + r * kQuad + s * kWidth + c);
+        }
+      }
+#pragma GCC unroll 4
+      for (int s = 0; s < kGroupTile; ++s) {
+        column_points<T, Size>(g.space + s * kWidth, kQuad, to + (col + s) * kWidth, length);
+      }
+      if (Size == kGroupTile && g.wide != nullptr) {
+        for (int64_t s = j - col; s < kGroupTile; ++s) add(g.space + s * kWidth, kQuad);
+      }
+    }
+  }
+  if (g.wide == nullptr) return;
+  for (int64_t i = 0; i < kParts; ++i) {
+    for (int64_t l = 0; l < kDoubles; ++l) g.wide[i * kDoubles + l] += wide[i][l];
+  }
+}
+
+// One row of the points of a run from its columns: v (tiles, kGroupPixels) pixels.
+template <class T, int Size>
+NEOCOG_INLINE void row_points(const GroupRun<T>& g, const T* columns, int64_t r, T* v) {
+  using V = Vec<T>;
+  const int64_t length = group_columns(g.cols) * kWidth;
+  for (int64_t i = 0; i < g.rows; ++i) {
+    const T* from = columns + (i * kGroupPixels + r) * length;
+    for (int64_t j = 0; j < g.cols; ++j, from += kGroupTile * kWidth, v += kGroupPixels * kWidth) {
+      for (int64_t c = 0; c < kWidth; c += V::lanes) {
+        V d[Size], points[kGroupPixels];
+#pragma GCC unroll 6
+        for (int s = 0; s < Size; ++s) d[s] = V::load(from + s * kWidth + c);
+        window_points(d, points);
+#pragma GCC unroll 6
+        for (int s = 0; s < kGroupPixels; ++s) points[s].store(v + s * kWidth + c);
+      }
+    }
+  }
+}
+
+// A x B vectors of sums of one group, of a row of points.
+template <class T, int A, int B>
+NEOCOG_INLINE void row_products(const GroupRun<T>& g, const T* v, const T* d, T* sums, int64_t step) {
+  using V = Vec<T>;
+  // Several points at a time hide the latency of the additions.
+  constexpr int kMost = kGroupSums<T> / (A * B);
+  constexpr int kPoints = kMost >= 6 ? 6 : kMost > 3 ? 3 : kMost;
+  const int64_t tiles = g.rows * g.cols;
+  for (int64_t p = 0; p < kGroupPixels; p += kPoints) {
+    V acc[kPoints][A][B];
+#pragma GCC unroll 6
+    for (int q = 0; q < kPoints; ++q) {
+#pragma GCC unroll 8
+      for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 4
+        for (int b = 0; b < B; ++b) acc[q][a][b] = V::zero();
+      }
+    }
+    const T *from = v + p * kWidth, *with = d + p * kWidth;
+    for (int64_t t = 0; t < tiles; ++t, from += kGroupPixels * kWidth, with += kGroupPixels * kWidth) {
+#pragma GCC unroll 6
+      for (int q = 0; q < kPoints; ++q) {
+        V twice[B];
+#pragma GCC unroll 4
+        for (int b = 0; b < B; ++b) twice[b] = V::load_twice(with + q * kWidth + b * (V::lanes / 2));
+#pragma GCC unroll 8
+        for (int a = 0; a < A; ++a) {
+          const V pair = V::load_pair(from + q * kWidth + 2 * a);
+#pragma GCC unroll 4
+          for (int b = 0; b < B; ++b) acc[q][a][b] = fma(pair, twice[b], acc[q][a][b]);
+        }
+      }
+    }
+    const auto store = [&]<bool kAdd>() __attribute__((always_inline)) {
+#pragma GCC unroll 6
+      for (int q = 0; q < kPoints; ++q) {
+        T* to = sums + (p + q) * step;
+#pragma GCC unroll 8
+        for (int a = 0; a < A; ++a) {
+#pragma GCC unroll 2
+          for (int b = 0; b < B; ++b, to += V::lanes) {
+            (kAdd ? V::load(to) + acc[q][a][b] : acc[q][a][b]).store(to);
+          }
+        }
+      }
+    };
+    if (g.add) {
+      store.template operator()<true>();
+    } else {
+      store.template operator()<false>();
+    }
+  }
+}
+
+// f(first pair of x's channels, first vector of dy's) for blocks of A x B sums, whose sizes it is given.
+template <class T, class F>
+NEOCOG_INLINE void each_sums(int64_t high, int64_t wide, const F& f) {
+  constexpr int kHigh = kGroupSums<T> / kGroupPanels;
+  for (int64_t b = 0; b < wide; b += kGroupPanels) {
+    with_size<kGroupPanels>(min64(kGroupPanels, wide - b), [&]<int B>() __attribute__((always_inline)) {
+      const int64_t pieces = ceil_div(high, kHigh);
+      for (int64_t k = 0; k < pieces; ++k) {
+        const int64_t a = high * k / pieces;
+        with_size<kHigh>(high * (k + 1) / pieces - a,
+                         [&]<int A>() __attribute__((always_inline)) { f.template operator()<A, B>(a, b); });
+      }
+    });
+  }
+}
+
+template <class T>
+void run_products(const GroupRun<T>& g) {
+  constexpr int64_t lanes = Vec<T>::lanes;
+  const int64_t high = ceil_div(g.in_group, 2), wide = ceil_div(g.out_group, lanes / 2);
+  const int64_t step = g.groups * high * wide * lanes;  // from a point to the next
+  const auto rows = [&](const auto& products) __attribute__((always_inline)) {
+    for (int64_t r = 0; r < kGroupPixels; ++r) {
+      row_points<T, kGroupPixels>(g, g.x, r, g.v);
+      row_points<T, kGroupTile>(g, g.dy, r, g.d);
+      for (int64_t i = 0; i < g.groups; ++i) products(r, i);
+    }
+  };
+  if (high <= kGroupSums<T> / kGroupPanels && wide <= kGroupPanels) {  // chosen once, not for every row
+    each_sums<T>(high, wide, [&]<int A, int B>(int64_t, int64_t) __attribute__((always_inline)) {
+      rows([&](int64_t r, int64_t i) __attribute__((always_inline)) {
+        row_products<T, A, B>(g, g.v + i * g.in_group, g.d + i * g.out_group,
+                              g.sums + r * kGroupPixels * step + i * A * B * lanes, step);
+      });
+    });
+    return;
+  }
+  rows([&](int64_t r, int64_t i) __attribute__((always_inline)) {
+    T* const sums = g.sums + r * kGroupPixels * step + i * high * wide * lanes;
+    each_sums<T>(high, wide, [&]<int A, int B>(int64_t a, int64_t b) __attribute__((always_inline)) {
+      row_products<T, A, B>(g, g.v + i * g.in_group + 2 * a, g.d + i * g.out_group + b * (lanes / 2),
+                            sums + (b * high + a * B) * lanes, step);
+    });
+  });
+}
+
+template <class T>
+constexpr WinogradGroupsKernels<T> kWinogradGroupsTable = {
+    Vec<T>::lanes,
+    &winograd_groups_tiles<T>,
+    &copy_planes<T>,
+    &window_columns<T, kGroupPixels>,
+    &window_columns<T, kGroupTile>,
+    &run_products<T>,
+};
 
 }  // namespace
 

@@ -16,4 +16,11 @@ template <class T>
 void winograd_groups_conv(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight,
                           WeightRole, const Epilogue<T>&, Image<T> y);
 
+// The weight gradient, in either layout: bound and order of the sums are those of winograd_backward_weight.
+template <class T>
+bool winograd_groups_suit_weight(const ConvGeometry&);
+template <class T>
+void winograd_groups_backward_weight(const ConvGeometry&, Image<const T> x, Image<const T> dy, T* dw,
+                                     const OperandSums<T>&);
+
 }  // namespace neocog

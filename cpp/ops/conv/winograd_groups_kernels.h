@@ -3,6 +3,7 @@
 #pragma once
 
 #include "core/isa.h"
+#include "core/window.h"
 #include "ops/conv/winograd_kernels.h"
 
 namespace neocog {
@@ -55,11 +56,65 @@ struct CopyPlanes {
   int64_t planes, rows, cols;
 };
 
+// The weight gradient has channels in the lanes: lanes / 2 of dy's by two of x's are a vector of products. A
+// pixel has kMostGroupChannels channels, of several groups. A run is a few tiles, all of them whole, and what
+// is under them is transformed along the columns first.
+
+// A row of tiles, and the pixels under it that exist: rows [row0, row1) of a tile's window, and `cols`
+// columns from column `left` of the first one on; the others are zeros.
+template <class T>
+struct GroupColumns {
+  const T* pixels;     // the first that exists
+  int64_t plane;       // from a channel to the next, if there are at least four columns; or 0: side by side
+  int64_t pixel, row;  // from a pixel to the next one of a row, and of a column
+  int64_t row0, row1, left, cols;
+  int64_t tiles;
+  T* space;      // kGroupSpace elements: a few columns, side by side
+  T* columns;    // (kGroupPixels, group_columns(tiles)) pixels
+  double* wide;  // (kMostGroupChannels) += all pixels of dy, or null
+};
+inline constexpr int64_t kGroupSpace = kGroupPixels * kGroupTile * kMostGroupChannels;
+constexpr int64_t group_columns(int64_t tiles) {
+  return tiles * kGroupTile + kGroupPixels - kGroupTile;
+}
+
+// The other half of the transforms, and the products: sums[p, g, group_sum(c, o)] (+)= sum over tiles of
+// v[p, t, g * in_group + c] * d[p, t, g * out_group + o].
+template <class T>
+struct GroupRun {
+  const T *x, *dy;     // (rows) of columns
+  int64_t rows, cols;  // of tiles
+  int64_t groups, in_group, out_group;
+  T *v, *d;  // group_points elements
+  T* sums;
+  bool add;
+};
+// A row of points; a vector is read from the last channel too.
+constexpr int64_t group_points(int64_t tiles) {
+  return (tiles * kGroupPixels + 1) * kMostGroupChannels;
+}
+
+// Vectors of dy's channels whose sums wait in registers together.
+inline constexpr int64_t kGroupPanels = 2;
+constexpr int64_t group_sums(int64_t in_group, int64_t out_group, int64_t lanes) {
+  return ceil_div(in_group, 2) * ceil_div(out_group, lanes / 2) * lanes;
+}
+// Where the sum of a pair stands: (panels, pairs of c, vectors of a panel, lanes).
+constexpr int64_t group_sum(int64_t in_group, int64_t out_group, int64_t lanes, int64_t c, int64_t o) {
+  const int64_t half = lanes / 2, vectors = ceil_div(out_group, half), vector = o / half;
+  const int64_t first = vector / kGroupPanels * kGroupPanels, wide = min64(kGroupPanels, vectors - first);
+  const int64_t before = first * ceil_div(in_group, 2) + c / 2 * wide + vector - first;
+  return before * lanes + o % half * 2 + c % 2;
+}
+
 template <class T>
 struct WinogradGroupsKernels {
   int64_t lanes;
   void (*tiles)(const WinogradGroups<T>&);
   void (*copy_planes)(const CopyPlanes<T>&);
+  void (*input_columns)(const GroupColumns<T>&);
+  void (*gradient_columns)(const GroupColumns<T>&);
+  void (*products)(const GroupRun<T>&);
 };
 
 NEOCOG_DECLARE_TABLES(WinogradGroupsKernels, winograd_groups_kernels)
