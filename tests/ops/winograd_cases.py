@@ -6,7 +6,9 @@ import math
 from typing import Any, NamedTuple
 
 import helpers
+import neocog
 import numpy as np
+import reference
 import reference_winograd
 from neocog import _core, ops
 
@@ -62,3 +64,24 @@ def tiles_of(case: Case, grad_y: np.ndarray) -> int:
     return len(grad_y) * math.prod(
         len(reference_winograd.tiles(size, taps)) for size, taps in zip(grad_y.shape[2:], case.taps, strict=True)
     )
+
+
+def check_weight_gradient(case: Case, layout: str, rng: np.random.Generator) -> None:
+    """Made by another method than the plain sum, and within the documented bound."""
+    x, weight, _ = arrays(case, layout, rng)
+    grad_y = some_grad_y(case, x, weight, rng)
+    grad_weight = weight_gradient(grad_y, x, weight, case)
+    with neocog.strict():
+        assert grad_weight.tobytes() != weight_gradient(grad_y, x, weight, case).tobytes(), "takes another method"
+    _, expected, _ = reference.conv2d_backward(grad_y, x, weight, **case.steps)
+    magnitude = reference_winograd.weight_magnitude(x, grad_y, case.pads, case.groups, case.taps)
+    helpers.assert_within(grad_weight, expected, magnitude, tiles_of(case, grad_y) + TRANSFORMS)
+
+
+def check_weight_gradient_errs_little(case: Case, layout: str, rng: np.random.Generator) -> None:
+    """RMS error against RMS: a millionth or two, as documented."""
+    x, weight, _ = arrays(case, layout, rng)
+    grad_y = some_grad_y(case, x, weight, rng)
+    _, expected, _ = reference.conv2d_backward(grad_y, x, weight, **case.steps)
+    error = weight_gradient(grad_y, x, weight, case) - expected
+    assert np.sqrt((error**2).mean()) <= 2e-6 * np.sqrt((expected**2).mean())

@@ -181,7 +181,9 @@ void col2im_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Ima
       starts[g * pitch + i] = epilogue.bias == nullptr ? T(0) : epilogue.bias[g * out_group + i % out_group];
   }
 
-  const Finish<T> finish(epilogue);
+  Epilogue<T> after = epilogue;
+  after.moments = nullptr;  // conv_forward takes them from y, which is small
+  const Finish<T> finish(after);
   const int64_t no_tap = 0;
   parallel_for(items, threads, [&](int64_t item, int thread) {
     const Workspace& space = workspaces[thread];
@@ -257,7 +259,7 @@ void col2im_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Ima
         store_strip(from, out_group, y, n, channel, out_group, {row, 1, col0, col1 - col0}, 1, 1);
       }
     }
-    if (finish.rectangle) finish_rectangle(epilogue, y, n, channel, out_group, row0, row1, col0, col1);
+    if (finish.rectangle) finish_rectangle(after, y, n, channel, out_group, row0, row1, col0, col1);
   });
 }
 

@@ -190,9 +190,9 @@ NEOCOG_INLINE void window_points(const Vec<T> (&d)[kGroupTile], Vec<T> (&v)[kGro
 // Channels of a pixel.
 constexpr int64_t kWidth = kMostGroupChannels;
 
-// A column of a window.
+// A column of a window, or a row of one whose columns are transformed already.
 template <class T, int Size>
-NEOCOG_INLINE void column_points(const T* from, int64_t row, T* to, int64_t length) {
+NEOCOG_INLINE void line_points(const T* from, int64_t row, T* to, int64_t length) {
   using V = Vec<T>;
 #pragma GCC unroll 4
   for (int64_t c = 0; c < kWidth; c += V::lanes) {
@@ -248,7 +248,7 @@ void window_columns(const GroupColumns<T>& g) {
         }
         from = g.space;
       }
-      column_points<T, Size>(from, whole ? g.row : kQuad, to + j * kWidth, length);
+      line_points<T, Size>(from, whole ? g.row : kQuad, to + j * kWidth, length);
       if (Size == kGroupTile && g.wide != nullptr) add(from, whole ? g.row : kQuad);
     }
   } else {
@@ -266,7 +266,7 @@ void window_columns(const GroupColumns<T>& g) {
       }
 #pragma GCC unroll 4
       for (int s = 0; s < kGroupTile; ++s) {
-        column_points<T, Size>(g.space + s * kWidth, kQuad, to + (col + s) * kWidth, length);
+        line_points<T, Size>(g.space + s * kWidth, kQuad, to + (col + s) * kWidth, length);
       }
       if (Size == kGroupTile && g.wide != nullptr) {
         for (int64_t s = j - col; s < kGroupTile; ++s) add(g.space + s * kWidth, kQuad);
@@ -282,19 +282,11 @@ void window_columns(const GroupColumns<T>& g) {
 // One row of the points of a run from its columns: v (tiles, kGroupPixels) pixels.
 template <class T, int Size>
 NEOCOG_INLINE void row_points(const GroupRun<T>& g, const T* columns, int64_t r, T* v) {
-  using V = Vec<T>;
   const int64_t length = group_columns(g.cols) * kWidth;
   for (int64_t i = 0; i < g.rows; ++i) {
     const T* from = columns + (i * kGroupPixels + r) * length;
     for (int64_t j = 0; j < g.cols; ++j, from += kGroupTile * kWidth, v += kGroupPixels * kWidth) {
-      for (int64_t c = 0; c < kWidth; c += V::lanes) {
-        V d[Size], points[kGroupPixels];
-#pragma GCC unroll 6
-        for (int s = 0; s < Size; ++s) d[s] = V::load(from + s * kWidth + c);
-        window_points(d, points);
-#pragma GCC unroll 6
-        for (int s = 0; s < kGroupPixels; ++s) points[s].store(v + s * kWidth + c);
-      }
+      line_points<T, Size>(from, kWidth, v, kWidth);
     }
   }
 }
