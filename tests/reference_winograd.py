@@ -143,9 +143,16 @@ def _phases(
         yield phase, padded[phase]
 
 
+def _even(weight: Array, last: bool) -> Array:
+    """Three taps along an axis with a fourth, of zero."""
+    room = [(0, 0), (0, 0), *((0, 0) if taps != 3 else (0, 1) if last else (1, 0) for taps in weight.shape[2:])]
+    return np.pad(weight, room)
+
+
 @remembered
 def strided_magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: int, outputs: Array) -> Array:
     """magnitude at stride 2 along every axis of more than one tap, for y of (P, Q) `outputs`."""
+    weight = _even(weight, last=True)
     phases = _phases(x, weight.shape[2:], pads, outputs)
     return sum(magnitude(part, weight[phase], (0, 0, 0, 0), groups) for phase, part in phases)
 
@@ -153,6 +160,9 @@ def strided_magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], 
 @remembered
 def transposed_magnitude(x: Array, weight: Array, pads: tuple[int, int], groups: int, outputs: Array) -> Array:
     """The same for transposed convolution of stride 2: x (N, C, H, W), weight (C, O / groups, R, S), y `outputs`."""
+    # Turned by 180 degrees, a single tap is to be the first of two.
+    pads = tuple(pad + (taps == 3) for pad, taps in zip(pads, weight.shape[2:], strict=True))
+    weight = _even(weight, last=False)
     steps = [1 if taps == 1 else 2 for taps in weight.shape[2:]]
     firsts = [pad // step for pad, step in zip(pads, steps, strict=True)]
     before = [pad - step * first for pad, step, first in zip(pads, steps, firsts, strict=True)]

@@ -93,14 +93,23 @@ NEOCOG_INLINE void input_tile(const WinogradInput<T>& g) {
   }
 }
 
+// f.template operator()<P>() for the points of a tile of 2 taps; 4 are a full tile without infinity.
+template <class F>
+NEOCOG_INLINE void with_points_of_2_taps(int64_t points, const F& f) {
+  with_constant<1, 2, 3, 4, 5>(points, [&]<int N>() __attribute__((always_inline)) {
+    f.template operator()<std::conditional_t<N == 4, FinitePoints, Points<N, N == 1 ? 1 : 5>>>();
+  });
+}
+
 template <class T>
 void winograd_input(const WinogradInput<T>& g) {
   const auto run = [&]<class H, class W>() __attribute__((always_inline)) { input_tile<T, H, W>(g); };
   const int64_t h = g.tile_h + g.taps_h - 1, w = g.tile_w + g.taps_w - 1;
   if (g.taps_h == 2 || g.taps_w == 2) {
-    with_constant<1, 2, 3, 5>(h, [&]<int H>() __attribute__((always_inline)) {
-      with_constant<1, 2, 3, 5>(w, [&]<int W>() __attribute__((always_inline)) {
-        run.template operator()<Points<H, H == 1 ? 1 : 5>, Points<W, W == 1 ? 1 : 5>>();
+    const auto without = [](int64_t points, bool finite) { return points == 5 && finite ? 4 : points; };
+    with_points_of_2_taps(without(h, g.finite_h), [&]<class H>() __attribute__((always_inline)) {
+      with_points_of_2_taps(without(w, g.finite_w), [&]<class W>() __attribute__((always_inline)) {
+        run.template operator()<H, W>();
       });
     });
     return;

@@ -42,13 +42,15 @@ struct WinogradCall {
     return plan.split.width(panel / plan.out_phases) * gemm_kernels<T>().lanes;
   }
 
-  // u (points, depth, panel's columns): channels c0 to c1 of every phase of the inputs.
+  int64_t place(int64_t phase) const { return winograd_place(plan.in_phases, phase); }
+
+  // u (points, places of the phases of the inputs, channels, panel's columns): channels c0 to c1.
   void transform_kernels(int64_t g, int64_t panel, int64_t c0, int64_t c1, T* taps, T* u) const {
     const int64_t out_phase = panel % plan.out_phases, columns = width(panel);
-    for (int64_t phase = 0; phase < window.in_phases(); ++phase) {
+    for (int64_t phase = 0; phase < plan.in_phases; ++phase) {
       pack_taps(g, panel / plan.out_phases, phase + out_phase, c0, c1, taps);
       winograd_kernels<T>().filter(plan.h.taps, plan.w.taps, taps, (c1 - c0) * columns,
-                                   u + (phase * plan.in_group + c0) * columns, plan.point_u(columns));
+                                   u + (place(phase) * plan.in_group + c0) * columns, plan.point_u(columns));
     }
   }
 
@@ -61,10 +63,14 @@ struct WinogradCall {
     const int64_t size = h.kernel * w.kernel, of_phase = plan.h.taps * plan.w.taps;
     std::array<int64_t, kWinogradMostTaps> index;  // among the taps of the phase, -1 in another
     for (int64_t t = 0; t < size; ++t) {
-      const int64_t r = t / w.kernel, s = t % w.kernel, rows = winograd_phases(h), cols = winograd_phases(w);
+      const int64_t rows = winograd_phases(h), cols = winograd_phases(w);
+      const int64_t r = t / w.kernel + winograd_lead(h, role), s = t % w.kernel + winograd_lead(w, role);
       const int64_t in_phase = r / rows * plan.w.taps + s / cols;
       const bool has = r % rows * cols + s % cols == phase;
       index[t] = !has ? -1 : role == WeightRole::kForward ? in_phase : of_phase - 1 - in_phase;
+    }
+    if (winograd_single(h) || winograd_single(w)) {
+      std::fill_n(taps, of_phase * count * vectors * kernels.lanes, T(0));
     }
     const T* const of_group = weight + g * plan.in_group * plan.out_group * size;
     std::array<int64_t, kWinogradMostTaps * kFilterChannels> place;
@@ -89,16 +95,20 @@ struct WinogradCall {
     kernels.pack_panel(source, plan.split.begin(panel) * kernels.lanes, vectors, taps);
   }
 
-  // v: tiles of `part`, which lies inside `block`.
-  void transform_inputs(int64_t g, const TileBlock& part, const TileBlock& block, const Workspace<T>& space,
-                        T* v) const {
+  // v: tiles of `part`, which lies inside `block`; channels of the phases at places [begin, end).
+  void transform_inputs(int64_t g, const TileBlock& part, const TileBlock& block, int64_t begin, int64_t end,
+                        const Workspace<T>& space, T* v) const {
+    const int64_t phase0 = plan.at_once == 1 ? place(begin) : begin;
     each_window<Under::kInputs>(
-        x, g * plan.in_group, plan.in_group, window, plan.h, plan.w, part, zeros, space.strip,
+        x, g * plan.in_group, plan.in_group, window, plan.h, plan.w, part,
+        {phase0, phase0 + end - begin, begin == 0}, zeros, space.strip,
         [&](const T* const* pixel, int64_t row, int64_t col, int64_t phase) {
           const int64_t tile = (row - block.row0) * block.cols() + col - block.col0;
           winograd_kernels<T>().input({pixel, plan.in_group, plan.h.taps, plan.w.taps,
                                        plan.h.size(row % plan.h.tiles), plan.w.size(col),
-                                       v + tile * plan.tile_v + phase * plan.in_group, plan.point_v});
+                                       v + tile * plan.tile_v + (place(phase) - begin) * plan.in_group,
+                                       plan.point_v, winograd_finite(geometry.h, phase / window.in_w),
+                                       winograd_finite(geometry.w, phase % window.in_w)});
         });
   }
 
@@ -120,32 +130,54 @@ struct WinogradCall {
     return counts;
   }
 
-  // y of one panel of one block.
-  void multiply(int64_t g, int64_t panel, const TileBlock& block, const T* v, const T* u, Ahead<T> after,
-                const Workspace<T>& space) const {
+  // m: the sums of one panel of one block, of the phases of the inputs at places [begin, end), whose v begins
+  // at the first; they join those of the places before.
+  void multiply(int64_t panel, int64_t begin, int64_t end, const TileBlock& block, const T* v, const T* u,
+                T* m, Ahead<T> after, const Workspace<T>& space) const {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
-    const int64_t part = panel / plan.out_phases, phase = panel % plan.out_phases;
-    const int64_t vectors = plan.split.width(part), width = vectors * kernels.lanes,
-                  point_u = plan.point_u(width);
-    const int64_t first = plan.split.begin(part) * kernels.lanes;
-    const int64_t columns = std::min(width, plan.out_group - first), channel = g * plan.out_group + first;
-    const std::array<int64_t, 4> counts = list_tiles(block, width, space);
+    const int64_t columns = width(panel), point_u = plan.point_u(columns);
+    const std::array<int64_t, 4> counts = list_tiles(block, columns, space);
     const int64_t no_tap = 0;
     for (int64_t p = 0; p < plan.points(); ++p) {
-      const int kind =
-          (plan.h.last_has(p / plan.w.points) ? 0 : 1) + (plan.w.last_has(p % plan.w.points) ? 0 : 2);
-      const Ahead<T> next =
-          p + 1 < plan.points() ? Ahead<T>{u + (p + 1) * point_u, plan.depth * width} : after;
-      kernels.taps_panel({v + p * plan.point_v, space.row[kind], &no_tap, counts[kind], 1, plan.depth,
-                          u + p * point_u, vectors, width, nullptr, space.m + p * width, space.out[kind],
-                          false, T(0), T(0), next});
+      const int64_t row = p / plan.w.points, col = p % plan.w.points;
+      const int kind = (plan.h.last_has(row) ? 0 : 1) + (plan.w.last_has(col) ? 0 : 2);
+      const bool infinite_h = row == plan.h.points - 1, infinite_w = col == plan.w.points - 1;
+      if (no_output(panel % plan.out_phases, infinite_h, infinite_w)) {
+        for (int64_t i = 0; i < counts[kind]; ++i)
+          std::fill_n(m + p * columns + space.out[kind][i], columns, T(0));
+        continue;
+      }
+      const PlaceSpan span = winograd_places(geometry, plan.in_phases, infinite_h, infinite_w);
+      const int64_t first = std::max(begin, span.begin), last = std::min(end, span.end);
+      if (first >= last) continue;
+      const int64_t of_place = plan.in_group * columns;
+      const Ahead<T> next = p + 1 < plan.points()
+                                ? Ahead<T>{u + (p + 1) * point_u + begin * of_place, (end - begin) * of_place}
+                                : after;
+      kernels.taps_panel({v + p * plan.point_v + (first - begin) * plan.in_group, space.row[kind], &no_tap,
+                          counts[kind], 1, (last - first) * plan.in_group, u + p * point_u + first * of_place,
+                          columns / kernels.lanes, columns, nullptr, m + p * columns, space.out[kind], false,
+                          T(0), T(0), next, begin > span.begin});
     }
-    transform_sums(channel, columns, phase, width, block, space);
+  }
+
+  // Whether a phase of the outputs has no products at a point.
+  bool no_output(int64_t phase, bool infinite_h, bool infinite_w) const {
+    return plan.out_phases > 1 && ((infinite_h && winograd_single(geometry.h) && phase / window.out_w == 0) ||
+                                   (infinite_w && winograd_single(geometry.w) && phase % window.out_w == 0));
+  }
+
+  // y of the sums m of a panel.
+  void finish_panel(int64_t g, int64_t panel, const TileBlock& block, const T* m,
+                    const Workspace<T>& space) const {
+    const int64_t part = panel / plan.out_phases, first = plan.split.begin(part) * plan.lanes;
+    transform_sums(g * plan.out_group + first, std::min(width(panel), plan.out_group - first),
+                   panel % plan.out_phases, width(panel), block, m, space);
   }
 
   // y of the sums of a panel, `columns` of which exist, from `channel` on.
   void transform_sums(int64_t channel, int64_t columns, int64_t phase, int64_t width, const TileBlock& block,
-                      const Workspace<T>& space) const {
+                      const T* m, const Workspace<T>& space) const {
     // From an output of a tile to the next, and those of this phase before the image.
     const int64_t step_h = window.step_h * window.out_h, step_w = window.step_w * window.out_w;
     const int64_t row0 = phase / window.out_w - window.before_h,
@@ -205,7 +237,7 @@ struct WinogradCall {
               out.cols = std::min(plan.w.tile, cols - j * plan.w.tile);
               out.col0 = left < 0 && j == 0 ? 1 : 0;
               if (out.rows <= out.row0 || out.cols <= out.col0) continue;
-              out.m = space.m + ((first_row + i) * block.cols() + j) * plan.points() * width;
+              out.m = m + ((first_row + i) * block.cols() + j) * plan.points() * width;
               out.y = base + i * plan.h.tile * out.stride_h + j * plan.w.tile * out.stride_w;
               if (plan.h.taps == 1 && y.channels_last() && step_w <= kWinogradNear) {
                 prefetch_pixels<true>(out.y + kWinogradAhead * plan.w.tile * out.stride_w, out.stride_w,
@@ -265,22 +297,24 @@ void run_one_block(const WinogradCall<T>& call, T* v, const T* kept,
   const TileBlock whole = plan.block(0, 0);
   parallel_for(call.geometry.groups * plan.rows, threads, [&](int64_t item, int thread) {
     const int64_t g = item / plan.rows, row = item % plan.rows;
-    call.transform_inputs(g, {row, row + 1, 0, plan.w.tiles}, whole, spaces[thread], v + g * plan.size_v());
+    call.transform_inputs(g, {row, row + 1, 0, plan.w.tiles}, whole, 0, plan.in_phases, spaces[thread],
+                          v + g * plan.size_v());
   });
   parallel_for(call.geometry.groups * plan.split.panels, threads, [&](int64_t item, int thread) {
     const int64_t g = item / plan.split.panels, first = item % plan.split.panels * plan.out_phases;
     const Workspace<T>& space = spaces[thread];
     for (int64_t panel = first; panel < first + plan.out_phases; ++panel) {
+      const T* u = space.u;
       if (kept != nullptr) {
-        call.multiply(g, panel, whole, v + g * plan.size_v(),
-                      kept + (g * plan.panels() + panel) * plan.size_u(), {}, space);
-        continue;
+        u = kept + (g * plan.panels() + panel) * plan.size_u();
+      } else {
+        for (int64_t c = 0; c < plan.in_group; c += kFilterChannels) {
+          call.transform_kernels(g, panel, c, std::min(plan.in_group, c + kFilterChannels), space.taps,
+                                 space.u);
+        }
       }
-      for (int64_t c = 0; c < plan.in_group; c += kFilterChannels) {
-        call.transform_kernels(g, panel, c, std::min(plan.in_group, c + kFilterChannels), space.taps,
-                               space.u);
-      }
-      call.multiply(g, panel, whole, v + g * plan.size_v(), space.u, {}, space);
+      call.multiply(panel, 0, plan.in_phases, whole, v + g * plan.size_v(), u, space.m, {}, space);
+      call.finish_panel(g, panel, whole, space.m, space);
     }
   });
 }
@@ -306,23 +340,34 @@ void run_blocks(const WinogradCall<T>& call, const T* all, const std::vector<Wor
   const auto panel_u = [&](int64_t g, int64_t panel) {
     return all + (g * plan.panels() + panel) * plan.size_u();
   };
-  parallel_for(call.geometry.groups * plan.blocks_h * plan.blocks_w * plan.chunks, threads,
-               [&](int64_t item, int thread) {
-                 const int64_t chunk = item % plan.chunks;
-                 item /= plan.chunks;
-                 const TileBlock block =
-                     plan.block(item / plan.blocks_w % plan.blocks_h, item % plan.blocks_w);
-                 const int64_t g = item / plan.blocks_w / plan.blocks_h;
-                 const Workspace<T>& space = spaces[thread];
-                 call.transform_inputs(g, block, block, space, space.v);
-                 const int64_t panel0 = plan.split.panels * chunk / plan.chunks * plan.out_phases;
-                 const int64_t panel1 = plan.split.panels * (chunk + 1) / plan.chunks * plan.out_phases;
-                 for (int64_t panel = panel0; panel < panel1; ++panel) {
-                   const int64_t next = panel + 1 < panel1 ? panel + 1 : panel0;
-                   const Ahead<T> after{panel_u(g, next), plan.depth * call.width(next)};
-                   call.multiply(g, panel, block, space.v, panel_u(g, panel), after, space);
-                 }
-               });
+  parallel_for(
+      call.geometry.groups * plan.blocks_h * plan.blocks_w * plan.chunks, threads,
+      [&](int64_t item, int thread) {
+        const int64_t chunk = item % plan.chunks;
+        item /= plan.chunks;
+        const TileBlock block = plan.block(item / plan.blocks_w % plan.blocks_h, item % plan.blocks_w);
+        const int64_t g = item / plan.blocks_w / plan.blocks_h;
+        const Workspace<T>& space = spaces[thread];
+        const int64_t panel0 = plan.split.panels * chunk / plan.chunks * plan.out_phases;
+        const int64_t panel1 = plan.split.panels * (chunk + 1) / plan.chunks * plan.out_phases;
+        const auto panel_m = [&](int64_t panel) {
+          if (plan.at_once == plan.in_phases) return space.m;
+          return space.m + plan.tiles * plan.points() * plan.lanes *
+                               (plan.split.begin(panel) - plan.split.begin(panel0));
+        };
+        for (int64_t place = 0; place < plan.in_phases; place += plan.at_once) {
+          const int64_t end = place + plan.at_once;
+          call.transform_inputs(g, block, block, place, end, space, space.v);
+          for (int64_t panel = panel0; panel < panel1; ++panel) {
+            const bool last = panel + 1 == panel1;
+            const int64_t next = last ? panel0 : panel + 1, then = last ? end % plan.in_phases : place;
+            const int64_t of_place = plan.in_group * call.width(next);
+            const Ahead<T> after{panel_u(g, next) + then * of_place, plan.at_once * of_place};
+            call.multiply(panel, place, end, block, space.v, panel_u(g, panel), panel_m(panel), after, space);
+            if (end == plan.in_phases) call.finish_panel(g, panel, block, panel_m(panel), space);
+          }
+        }
+      });
 }
 
 // The window of one axis: where it begins, phases of inputs and outputs, outputs before the image.
@@ -335,8 +380,8 @@ AxisWindow axis_window(const WindowAxis& axis, WeightRole role) {
   // Turned, the tap that met input i + r * dilation - pad meets i - r * dilation + pad.
   if (phases == 1) return {winograd_reach(axis) - axis.pad_lo, 1, 1, 0};
   // Output 2 u + phase - pad meets inputs u and u - 1, for both phases.
-  const int64_t first = floor_div(axis.pad_lo, phases);
-  return {1 - first, 1, phases, axis.pad_lo - phases * first};
+  const int64_t pad = axis.pad_lo + winograd_lead(axis, role), first = floor_div(pad, phases);
+  return {1 - first, 1, phases, pad - phases * first};
 }
 
 WinogradWindow winograd_window(const ConvGeometry& g, WeightRole role, bool beside) {

@@ -1,6 +1,7 @@
 // Convolution with fewer products, by Winograd's method along each axis. Stride 1: F(4, 3) for 3 taps, F(2,
-// 5) for 5, F(4, 2) for 2; one tap is left as it is. Stride 2: F(4, 2) for the two phases of 4 taps. 3x3 has
-// a quarter of the products, 5x5 0.36, 2x2 and 4x4 of stride 2 0.39, one axis of 3 taps half.
+// 5) for 5, F(4, 2) for 2; one tap is left as it is. Stride 2: F(4, 2) for the two phases of 4 taps; of 3
+// taps, the phase with a single one needs no product at infinity. 3x3 has a quarter of the products, 5x5
+// 0.36, 2x2 and 4x4 of stride 2 0.39, 3x3 of stride 2 0.56, one axis of 3 taps half.
 #pragma once
 
 #include "ops/conv/tap_conv.h"

@@ -164,10 +164,11 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
       T* const space = spaces[thread].strip;
       if (panel < 0) {
         each_window<Under::kInputs>(
-            x, 0, x.c, under, plan.h, plan.w, block, zeros, space,
+            x, 0, x.c, under, plan.h, plan.w, block, {0, under.in_phases()}, zeros, space,
             [&](const T* const* pixel, int64_t at, int64_t col, int64_t phase) {
               const int64_t tile = (at - first) * plan.w.tiles + col;
-              const int64_t depth0 = phase * plan.in_group, depth1 = depth0 + plan.in_group;
+              const int64_t depth0 = winograd_place(under.in_phases(), phase) * plan.in_group,
+                            depth1 = depth0 + plan.in_group;
               for (int64_t group = 0; group < g.groups; ++group) {
                 for (int64_t part = 0; part < plan.blocks; ++part) {
                   const int64_t c0 = plan.block_begin(part);
@@ -180,7 +181,8 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
                   }
                   transforms.input({shifted, end - begin, plan.h.taps, plan.w.taps, plan.h.tile, plan.w.tile,
                                     v + plan.block_v(group, part) + tile * plan.block_c + begin - c0,
-                                    plan.point_v});
+                                    plan.point_v, winograd_finite(g.h, phase / under.in_w),
+                                    winograd_finite(g.w, phase % under.in_w)});
                 }
               }
             },
@@ -194,7 +196,7 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
                     width = plan.split.width(part) * kernels.lanes;
       const int64_t columns = std::min(width, plan.out_group - begin);
       each_window<Under::kOutputs>(
-          dy, group * plan.out_group + begin, columns, outputs, plan.h, plan.w, block, zeros, space,
+          dy, group * plan.out_group + begin, columns, outputs, plan.h, plan.w, block, {}, zeros, space,
           [&](const T* const* pixel, int64_t at, int64_t col, int64_t) {
             const int64_t tile = (at - first) * plan.w.tiles + col;
             transforms.gradient(plan.h.taps, plan.w.taps, pixel, columns,
@@ -211,7 +213,11 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
       const int64_t width = item.vectors * kernels.lanes, point_m = item.channels * width;
       T* const sum = kept ? m + job / chunks * plan.size_m() : spaces[thread].m;
       for (int64_t p = points * chunk / chunks; p < points * (chunk + 1) / chunks; ++p) {
-        const T* const from = v + p * plan.point_v + plan.block_v(item.group, item.block);
+        const ChannelSpan span = weight_span(g, plan.h, plan.w, p);
+        const int64_t begin = std::max<int64_t>(0, span.begin - item.c0),
+                      end = std::min(item.channels, span.end - item.c0);
+        if (begin >= end) continue;
+        const T* const from = v + p * plan.point_v + plan.block_v(item.group, item.block) + begin;
         const T* const with = d + item.panel * plan.panel_d + p * plan.point_d;
         for (int64_t t = 0; t < tiles; t += kSummed) {
           // The next tiles, of this point or the next one, come from the third-level cache.
@@ -221,10 +227,10 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
           kernels.outer_panel({from + t * plan.block_c,
                                row_of_tile,
                                std::min(kSummed, tiles - t),
-                               item.channels,
+                               end - begin,
                                with + t * width,
                                item.vectors,
-                               sum + p * point_m,
+                               sum + p * point_m + begin * width,
                                pass > 0 || t > 0,
                                {from + (last ? plan.point_v : 0) + next * plan.block_c, ahead * plan.block_c},
                                {with + (last ? plan.point_d : 0) + next * width, ahead * width}});

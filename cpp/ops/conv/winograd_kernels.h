@@ -45,6 +45,8 @@ struct WinogradInput {
   int64_t tile_h, tile_w;  // outputs along each axis, winograd_tile
   T* v;                    // (points_h, points_w) values `v_stride` apart, channels contiguous
   int64_t v_stride;
+  bool finite_h = false,
+       finite_w = false;  // 2 taps, the last of which is zero: points at infinity are not wanted
 };
 
 template <class T>

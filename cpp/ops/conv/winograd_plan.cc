@@ -26,6 +26,9 @@ constexpr int64_t kOneBlockVectors = 2;  // of a panel then
 // Runs of channels that are long enough to be read from all over the block; shorter ones stay together per
 // point.
 constexpr int64_t kLongRun = 128;
+// Channels of one phase of the inputs from which on the phases are multiplied one after the other: fewer
+// tiles' inputs are in the cache at a time, or more tiles; but the sums are loaded and stored by every phase.
+constexpr int64_t kLongPhase = 64;
 // Where the method pays, as measured against tap_conv with AVX-512: from so many channels, per group
 // on both sides, and output pixels on.
 struct Least {
@@ -33,26 +36,38 @@ struct Least {
 };
 struct Leasts {
   std::array<Least, 3> of_3x3;
-  Least of_5x5, of_3, of_5;    // 5x5 or 3x5, one axis of 3 or 5 taps
-  Least of_2x2, of_2, of_4x4;  // 4x4 with stride 2; pixels of one phase
+  Least of_5x5, of_3, of_5;           // 5x5 or 3x5, one axis of 3 or 5 taps
+  Least of_2x2, of_2, of_4x4;         // 4x4 with stride 2; pixels of one phase
+  std::array<Least, 3> of_3x3_apart;  // 3x3 with stride 2
 };
-constexpr Leasts kForward{
-    {{{16, 400}, {40, 144}, {64, 100}}}, {32, 150}, {48, 200}, {96, 200}, {32, 2048}, {64, 8192}, {32, 2048}};
-constexpr Leasts kWeight{
-    {{{24, 400}, {32, 150}, {32, 150}}}, {32, 150}, {48, 200}, {48, 200}, {32, 2048}, {64, 8192}, {32, 1024}};
+constexpr Leasts kForward{{{{16, 400}, {40, 144}, {64, 100}}},
+                          {32, 150},
+                          {48, 200},
+                          {96, 200},
+                          {32, 2048},
+                          {64, 8192},
+                          {32, 2048},
+                          {{{64, 8192}, {96, 6144}, {128, 4096}}}};
+constexpr Leasts kWeight{{{{24, 400}, {32, 150}, {32, 150}}},
+                         {32, 150},
+                         {48, 200},
+                         {48, 200},
+                         {32, 2048},
+                         {64, 8192},
+                         {32, 1024},
+                         {{{64, 16384}, {128, 2048}, {256, 784}}}};
 
-bool padded_phases(const ConvGeometry& g) {
-  const auto padded = [](const WindowAxis& axis) { return axis.stride == 2 && axis.kernel == 3; };
-  return padded(g.h) || padded(g.w);
+// A phase with a single tap beside those of two: 81 products instead of 144, where 4x4 has 100 instead of
+// 256.
+bool single_tap(const ConvGeometry& g) {
+  return winograd_single(g.h) || winograd_single(g.w);
 }
-// Weight gradients of 3x3 and stride 2: the phase that lacks a tap is computed as if it had two.
-constexpr Least kWeightOfPadded{256, 2048};
 
 bool enough(const ConvGeometry& g, const Leasts& leasts, int64_t pixels) {
   const int64_t channels = std::min(g.in_channels, g.out_channels) / g.groups;
   const auto has = [&](const Least& least) { return channels >= least.channels && pixels >= least.pixels; };
   const int64_t taps_h = winograd_taps(g.h), taps_w = winograd_taps(g.w);
-  if (padded_phases(g)) return has(kWeightOfPadded);
+  if (single_tap(g)) return std::any_of(leasts.of_3x3_apart.begin(), leasts.of_3x3_apart.end(), has);
   if (std::max(taps_h, taps_w) == 2) {
     if (std::min(taps_h, taps_w) == 1) return has(leasts.of_2);
     return has(winograd_phases(g.h) * winograd_phases(g.w) == 4 ? leasts.of_4x4 : leasts.of_2x2);
@@ -63,9 +78,9 @@ bool enough(const ConvGeometry& g, const Leasts& leasts, int64_t pixels) {
 }
 
 template <class T>
-bool possible(const ConvGeometry& g, bool of_weight) {
+bool possible(const ConvGeometry& g) {
   if (!std::is_same_v<T, float> || strict()) return false;
-  if (padded_phases(g) && (!of_weight || std::min(g.h.kernel, g.w.kernel) == 1)) return false;
+  if (single_tap(g) && std::min(g.h.kernel, g.w.kernel) == 1) return false;
   for (const WindowAxis& axis : {g.h, g.w}) {
     const bool phases = axis.stride == 2 && axis.dilation == 1 && (axis.kernel == 4 || axis.kernel == 3);
     if (axis.stride != 1 && !phases) return false;
@@ -86,7 +101,6 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const int64_t groups = g.groups, in = x.c / groups, out = y.c / groups;
   const int64_t images = y.n * window.remainders();
-  const int64_t depth = in * window.in_phases();
   const TileAxis h(ceil_div(y.h + window.before_h, window.step_h * window.out_h), winograd_taps(g.h)),
       w(ceil_div(y.w + window.before_w, window.step_w * window.out_w), winograd_taps(g.w));
   const int64_t all = images * h.tiles * w.tiles;
@@ -94,11 +108,13 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const int64_t vectors = one ? std::min(kernels.max_vectors, kOneBlockVectors) : kernels.max_vectors;
   WinogradPlan plan{in,
                     out,
+                    kernels.lanes,
                     PanelSplit(out, kernels.lanes, vectors),
                     h,
                     w,
-                    depth,
+                    window.in_phases(),
                     window.out_phases(),
+                    one || in < kLongPhase ? window.in_phases() : 1,
                     0,
                     one,
                     1,
@@ -109,9 +125,11 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
                     0,
                     0,
                     vectors * kernels.lanes};
+  const int64_t depth = plan.at_once * in;
   plan.rows = images * plan.h.tiles;
   if (!one) {
-    const int64_t bytes = plan.points() * (depth + plan.panel) * static_cast<int64_t>(sizeof(T));
+    const int64_t sums = plan.at_once < plan.in_phases ? plan.split.vectors * plan.lanes : plan.panel;
+    const int64_t bytes = plan.points() * (depth + sums) * static_cast<int64_t>(sizeof(T));
     const int64_t most =
         std::clamp(kBlockBytes / bytes, kFewTiles, kManyTiles * kWinogradMostPoints / plan.points());
     int64_t most_cols = std::max<int64_t>(1, window.beside ? most / window.step_w : most);
@@ -139,7 +157,7 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
 
 template <class T>
 bool winograd_suits(const ConvGeometry& g, WeightRole role) {
-  if (!possible<T>(g, false)) return false;
+  if (!possible<T>(g)) return false;
   const bool forward = role == WeightRole::kForward;
   const int64_t h = forward ? g.h.out() : g.h.in / winograd_phases(g.h);
   const int64_t w = forward ? g.w.out() : g.w.in / winograd_phases(g.w);
@@ -148,7 +166,7 @@ bool winograd_suits(const ConvGeometry& g, WeightRole role) {
 
 template <class T>
 bool winograd_suits_weight(const ConvGeometry& g) {
-  return possible<T>(g, true) && smaller_side(g, g.h.out(), g.w.out()) >= 3 &&
+  return possible<T>(g) && smaller_side(g, g.h.out(), g.w.out()) >= 3 &&
          enough(g, kWeight, g.batch * g.h.out() * g.w.out());
 }
 

@@ -33,6 +33,30 @@ struct TileAxis {
 };
 
 inline constexpr int64_t kWinogradMostTaps = 25;
+// 3 taps with stride 2 are a phase of two and a phase of a single one, which has no product at infinity if
+// its tap is the first of two: a kernel that begins with it has a tap of zero before its first one.
+inline bool winograd_single(const WindowAxis& axis) {
+  return axis.stride == 2 && axis.kernel == 3;
+}
+inline int64_t winograd_lead(const WindowAxis& axis, WeightRole role) {
+  return winograd_single(axis) && role != WeightRole::kForward ? 1 : 0;
+}
+// Phases of the inputs are taken in this order, so that those with products at a point are neighbours.
+inline int64_t winograd_place(int64_t phases, int64_t phase) {  // its own inverse
+  return phases == 4 && phase < 2 ? 1 - phase : phase;
+}
+// Whether a phase of the inputs meets a single tap along an axis, which comes first.
+inline bool winograd_finite(const WindowAxis& axis, int64_t phase_of_axis) {
+  return winograd_single(axis) && phase_of_axis == 1;
+}
+struct PlaceSpan {
+  int64_t begin, end;
+};
+inline PlaceSpan winograd_places(const ConvGeometry& g, int64_t phases, bool infinite_h, bool infinite_w) {
+  const bool no_h = infinite_h && winograd_single(g.h), no_w = infinite_w && winograd_single(g.w);
+  if (phases < 4) return {0, no_h || no_w ? 1 : phases};
+  return {no_w ? 1 : 0, no_h ? 2 : no_w ? 3 : phases};
+}
 // Inputs from one tap to the next, and from the first to the last.
 inline int64_t winograd_step(const WindowAxis& axis) {
   return axis.kernel == 1 ? 1 : axis.dilation;
@@ -77,9 +101,11 @@ struct WinogradWindow {
 // How the tiles are dealt out; images are those of WinogradWindow.
 struct WinogradPlan {
   int64_t in_group, out_group;  // channels
-  PanelSplit split;             // of out_group
+  int64_t lanes;
+  PanelSplit split;  // of out_group
   TileAxis h, w;
-  int64_t depth, out_phases;           // channels of all phases of the inputs
+  int64_t in_phases, out_phases;
+  int64_t at_once;                     // phases of the inputs that are transformed together
   int64_t rows;                        // of tiles, in all images
   bool one_block;                      // kernels are transformed where they are used
   int64_t blocks_h, blocks_w, chunks;  // blocks, and items that share a block's inputs
@@ -91,9 +117,10 @@ struct WinogradPlan {
   int64_t panels() const { return split.panels * out_phases; }  // phases of the same columns side by side
   // Sums of products lie by tile, as they are read last; transformed kernels by point.
   int64_t points() const { return h.points * w.points; }
-  int64_t size_v() const { return std::max(tiles * tile_v, points() * point_v); }
-  int64_t size_m() const { return tiles * points() * panel; }
-  int64_t point_u(int64_t width) const { return depth * width + kWinogradLine; }
+  int64_t size_v() const { return std::max(tiles * tile_v, points() * point_v); }  // of a phase
+  // Of one panel; of all, if the phases of the inputs are added up one by one.
+  int64_t size_m() const { return tiles * points() * (at_once < in_phases ? split.vectors * lanes : panel); }
+  int64_t point_u(int64_t width) const { return in_phases * in_group * width + kWinogradLine; }
   int64_t size_u() const { return points() * point_u(panel); }
   TileBlock block(int64_t i, int64_t j) const {
     return {rows * i / blocks_h, rows * (i + 1) / blocks_h, j * cols, std::min(w.tiles, (j + 1) * cols)};

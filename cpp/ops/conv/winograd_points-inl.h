@@ -1,4 +1,6 @@
 // Winograd's transforms along one axis, of vectors of channels; no include guard on purpose.
+#include <type_traits>
+
 #include "ops/conv/winograd_kernels.h"
 
 namespace neocog::NEOCOG_ISA {
@@ -56,13 +58,22 @@ NEOCOG_INLINE void data_points(const Vec<T> (&d)[5], Vec<T> (&v)[5]) {  // witho
 }
 
 template <class T>
-NEOCOG_INLINE void data_points_of_2_taps(const Vec<T> (&d)[5], Vec<T> (&v)[5]) {
+NEOCOG_INLINE void data_points_without_infinity(const Vec<T> (&d)[4], Vec<T> (&v)[4]) {
   const Vec<T> even_c = fma(constant<T>(-kD2), d[0], d[2]), odd_c = fma(constant<T>(-kD2), d[1], d[3]);
   const Vec<T> even_d = fma(constant<T>(-kC2), d[0], d[2]), odd_d = fma(constant<T>(-kC2), d[1], d[3]);
   v[0] = fma(constant<T>(kC), even_c, odd_c);
   v[1] = fma(constant<T>(-kC), even_c, odd_c);
   v[2] = fma(constant<T>(kD), even_d, odd_d);
   v[3] = fma(constant<T>(-kD), even_d, odd_d);
+}
+
+template <class T>
+NEOCOG_INLINE void data_points_of_2_taps(const Vec<T> (&d)[5], Vec<T> (&v)[5]) {
+  const Vec<T> first[4] = {d[0], d[1], d[2], d[3]};
+  Vec<T> finite[4];
+  data_points_without_infinity(first, finite);
+#pragma GCC unroll 4
+  for (int k = 0; k < 4; ++k) v[k] = finite[k];
   v[4] = fma(constant<T>(kC2 * kD2), d[0], fma(constant<T>(-kC2 - kD2), d[2], d[4]));
 }
 
@@ -264,12 +275,19 @@ struct Points {
   static constexpr int count = Count, full = Full;
   static constexpr int index(int k) { return k < Count - 1 ? k : Full - 1; }
 };
+// A full tile of 2 taps, one of which is zero: nothing at infinity.
+struct FinitePoints {
+  static constexpr int count = 4, full = 5;
+  static constexpr int index(int k) { return k; }
+};
 template <int Tile, int Taps>
 using TilePoints = Points<Tile + Taps - 1, winograd_points(Taps)>;
 
 template <class P, class V>
 NEOCOG_INLINE void data_points_of(const V (&d)[P::count], V (&v)[P::count]) {
-  if constexpr (P::full == 5) {
+  if constexpr (std::is_same_v<P, FinitePoints>) {
+    data_points_without_infinity(d, v);
+  } else if constexpr (P::full == 5) {
     data_points_of_2_taps(d, v);
   } else {
     data_points(d, v);

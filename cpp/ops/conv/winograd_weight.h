@@ -9,7 +9,7 @@
 
 namespace neocog {
 
-// With a stride, phases of x are more channels: channel c of phase p is p * in_group + c.
+// With a stride, phases of x are more channels: channel c of phase p is winograd_place(p) * in_group + c.
 inline int64_t weight_phases(const ConvGeometry& g) {
   return winograd_phases(g.h) * winograd_phases(g.w);
 }
@@ -17,6 +17,17 @@ inline int64_t weight_phases(const ConvGeometry& g) {
 inline WinogradWindow weight_window(const ConvGeometry& g, bool beside) {
   return {g.h.pad_lo, g.w.pad_lo,           winograd_step(g.h),  winograd_step(g.w),
           beside,     winograd_phases(g.h), winograd_phases(g.w)};
+}
+
+// The channels of x's phases whose sums of a point are wanted.
+struct ChannelSpan {
+  int64_t begin, end;
+};
+inline ChannelSpan weight_span(const ConvGeometry& g, const TileAxis& h, const TileAxis& w, int64_t point) {
+  const int64_t in = g.in_channels / g.groups, phases = weight_phases(g);
+  const PlaceSpan span =
+      winograd_places(g, phases, point / w.points == h.points - 1, point % w.points == w.points - 1);
+  return {span.begin * in, span.end * in};
 }
 
 inline int64_t weight_space(const ConvGeometry& g, const TileAxis& h, const TileAxis& w) {
@@ -52,7 +63,7 @@ void finish_weights(const ConvGeometry& g, const TileAxis& h, const TileAxis& w,
   for (int64_t o = 0; o < exist; ++o) {
     const T* from = turned + o * rows;
     for (int64_t c = c0 + begin; c < c0 + end; ++c) {
-      const int64_t phase = c / in_group;
+      const int64_t phase = winograd_place(weight_phases(g), c / in_group);
       T* const kernel = to + (o * in_group + c % in_group) * g.h.kernel * g.w.kernel;
       for (int64_t r = 0; r < h.taps; ++r) {
         for (int64_t s = 0; s < w.taps; ++s) {

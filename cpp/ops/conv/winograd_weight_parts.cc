@@ -136,17 +136,21 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
         return (row - strip.row0) * strip.cols() + col - strip.col0;
       };
       each_window<Under::kInputs>(
-          x, group * plan.in_group, plan.in_group, under, plan.h, plan.w, strip, zeros, space.window,
+          x, group * plan.in_group, plan.in_group, under, plan.h, plan.w, strip, {0, under.in_phases()},
+          zeros, space.window,
           [&](const T* const* pixel, int64_t row, int64_t col, int64_t phase) {
             transforms.input({pixel, plan.in_group, plan.h.taps, plan.w.taps, plan.h.tile, plan.w.tile,
-                              space.v + tile(row, col) * plan.depth + phase * plan.in_group, plan.point_v()});
+                              space.v + tile(row, col) * plan.depth +
+                                  winograd_place(under.in_phases(), phase) * plan.in_group,
+                              plan.point_v(), winograd_finite(g.h, phase / under.in_w),
+                              winograd_finite(g.w, phase % under.in_w)});
           },
           [&](const T* pixels, int64_t pixel, int64_t count) {
             if (x_sums == nullptr) return;
             x_sums->take(part, group * plan.in_group, plan.in_group, pixels, pixel, count);
           });
       each_window<Under::kOutputs>(
-          dy, group * plan.out_group, plan.out_group, outputs, plan.h, plan.w, strip, zeros, space.window,
+          dy, group * plan.out_group, plan.out_group, outputs, plan.h, plan.w, strip, {}, zeros, space.window,
           [&](const T* const* pixel, int64_t row, int64_t col, int64_t) {
             for (int64_t panel = 0; panel < plan.split.panels; ++panel) {
               const int64_t first = plan.split.begin(panel) * kernels.lanes;
@@ -165,11 +169,14 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
         const int64_t first = plan.split.begin(panel) * kernels.lanes, vectors = plan.split.width(panel);
         const int64_t point_m = plan.depth * vectors * kernels.lanes;
         for (int64_t p = 0; p < points; ++p) {
+          const ChannelSpan span = weight_span(g, plan.h, plan.w, p);
           for (int64_t t = 0; t < strip.tiles(); t += kSummed) {
             kernels.outer_panel(
-                {space.v + p * plan.point_v(), row_of_tile + t, std::min(kSummed, strip.tiles() - t),
-                 plan.depth, space.d + plan.tiles * first + p * plan.point_d() + t * vectors * kernels.lanes,
-                 vectors, sums + points * plan.depth * first + p * point_m, i > first_strip || t > 0});
+                {space.v + p * plan.point_v() + span.begin, row_of_tile + t,
+                 std::min(kSummed, strip.tiles() - t), span.end - span.begin,
+                 space.d + plan.tiles * first + p * plan.point_d() + t * vectors * kernels.lanes, vectors,
+                 sums + points * plan.depth * first + p * point_m + span.begin * vectors * kernels.lanes,
+                 i > first_strip || t > 0});
           }
         }
       }
@@ -184,10 +191,12 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
                   width = plan.split.width(panel) * kernels.lanes;
     T* const sums = m + group * plan.parts * plan.size_m() + points * plan.depth * first;
     for (int64_t p = 0; p < points; ++p) {
-      T* const sum = sums + (p * plan.depth + c0) * width;
+      const ChannelSpan span = weight_span(g, plan.h, plan.w, p);
+      const int64_t begin = std::max(c0, span.begin), end = std::min(c1, span.end);
+      T* const sum = sums + (p * plan.depth + begin) * width;
       for (int64_t part = 1; part < plan.parts; ++part) {
         const T* const other = sum + part * plan.size_m();
-        for (int64_t i = 0; i < (c1 - c0) * width; ++i) sum[i] += other[i];
+        for (int64_t i = 0; i < (end - begin) * width; ++i) sum[i] += other[i];
       }
     }
     finish_weights(g, plan.h, plan.w, sums, 0, plan.depth, width, plan.out_group - first, c0, c1,

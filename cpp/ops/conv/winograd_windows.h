@@ -50,7 +50,9 @@ template <Under under, class T>
 int64_t window_strip(const Image<const T>& x, int64_t channels, const WinogradWindow& window,
                      const TileAxis& h, const TileAxis& w, int64_t rows, int64_t cols) {
   if (x.channels_last()) return 0;
-  const int64_t high = window.beside ? 1 : window_pixels<under>(h, rows);
+  int64_t high = window.beside ? 1 : window_pixels<under>(h, rows);
+  if (window.in_phases() > 1)
+    high = rows * window_size<under>(h);  // images of a block keep strips of their own
   return high * window_pixels<under>(w, cols) * window.beside_step() * window.in_phases() * channels;
 }
 
@@ -60,11 +62,18 @@ struct NoPixels {
   void operator()(const T*, int64_t, int64_t) const {}
 };
 
+// Phases of the inputs that each_window gives. A later call for the same block needs the strips of the first
+// one.
+struct WindowPhases {
+  int64_t begin = 0, end = 1;
+  bool load = true;
+};
+
 // each_window for windows of H x W pixels.
 template <int H, int W, Under under, class T, class F, class G>
 void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, const WinogradWindow& window,
-                    const TileAxis& h, const TileAxis& w, const TileBlock& block, const T* zeros, T* strip,
-                    const F& f, const G& each_row) {
+                    const TileAxis& h, const TileAxis& w, const TileBlock& block, const WindowPhases& phases,
+                    const T* zeros, T* strips, const F& f, const G& each_row) {
   const T* pixel[H * W];
   // From a pixel of a window to the next, in the image.
   const int64_t step_h = window.step_h * window.in_h, step_w = window.step_w * window.in_w;
@@ -75,8 +84,11 @@ void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, 
     const int64_t apart = window.beside_step() * window.in_w, shift = window.beside ? window.col(index) : 0;
     const StripWindow within{top, window_pixels<under>(h, rows) * window.in_h, left - shift,
                              window_pixels<under>(w, block.cols()) * apart};
-    if (!x.channels_last() && shift == 0) load_strip(x, n, channel, channels, within, strip);
-    if (!std::is_same_v<G, NoPixels> && shift == 0) {
+    T* const strip =
+        strips +
+        (window.in_phases() > 1 ? first * window_size<under>(h) * window.in_h * within.cols * channels : 0);
+    if (!x.channels_last() && shift == 0 && phases.load) load_strip(x, n, channel, channels, within, strip);
+    if (!std::is_same_v<G, NoPixels> && shift == 0 && phases.load) {
       // From the first pixel of the first window to that of the next block's.
       const int64_t row0 = row == 0 ? 0 : std::max<int64_t>(0, top);
       const int64_t row1 = row + rows == h.tiles ? x.h : std::min(x.h, top + rows * h.tile * step_h);
@@ -126,7 +138,7 @@ void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, 
     };
     for (int64_t i = 0; i < rows; ++i) {
       for (int64_t j = 0; j < block.cols(); ++j) {
-        for (int64_t phase = 0; phase < window.in_phases(); ++phase) one_window(i, j, phase);
+        for (int64_t phase = phases.begin; phase < phases.end; ++phase) one_window(i, j, phase);
       }
     }
   });
@@ -138,10 +150,10 @@ void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, 
 // gets the pixels that belong to a block and to no other, row by row, their channels side by side.
 template <Under under, class T, class F, class G = NoPixels>
 void each_window(const Image<const T>& x, int64_t channel, int64_t channels, const WinogradWindow& window,
-                 const TileAxis& h, const TileAxis& w, const TileBlock& block, const T* zeros, T* strip,
-                 const F& f, const G& each_row = {}) {
+                 const TileAxis& h, const TileAxis& w, const TileBlock& block, const WindowPhases& phases,
+                 const T* zeros, T* strip, const F& f, const G& each_row = {}) {
   const auto run = [&]<int H, int W>() {
-    each_window_of<H, W, under>(x, channel, channels, window, h, w, block, zeros, strip, f, each_row);
+    each_window_of<H, W, under>(x, channel, channels, window, h, w, block, phases, zeros, strip, f, each_row);
   };
   if constexpr (under == Under::kInputs) {
     with_constant<1, 5, 6>(window_size<under>(h), [&]<int H>() {
