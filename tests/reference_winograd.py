@@ -50,11 +50,11 @@ def matrices(m: int, taps: int = 3) -> tuple[Array, Array, Array]:
 
 
 def tiles(outputs: int, taps: int, whole: bool = False) -> list[tuple[int, int]]:
-    """(first output, m) of the tiles along an axis: full, but for the last one of two or three taps, or all `whole`."""
+    """(first output, m) of the tiles along an axis: full, but for the last one of two to four taps, or all `whole`."""
     full = full_tile(taps)
     count = -(-outputs // full)
     rest = outputs - full * (count - 1)
-    last = full if whole else {2: rest if rest < 3 else full, 3: max(2, rest)}.get(taps, full)
+    last = full if whole else {2: rest if rest < 3 else full, 3: max(2, rest), 4: rest}.get(taps, full)
     return [(full * i, full if i < count - 1 else last) for i in range(count)]
 
 
@@ -120,7 +120,7 @@ def strided_weight_magnitude(
 ) -> Array:
     """weight_magnitude at stride 2 along every axis of more than one tap: that of every phase at its taps."""
     out, channels = grad_y.shape[1], x.shape[1] // groups
-    even = [count if count == 1 else 4 for count in taps]  # a phase with one tap is computed as if it had two
+    even = [count if count == 1 else count + count % 2 for count in taps]  # phases as if all had the same taps
     m = np.zeros((out, channels, *even))
     for phase, part in _phases(x, even, pads, grad_y.shape[2:]):
         m[phase] = weight_magnitude(part, grad_y, (0, 0, 0, 0), groups, m[phase].shape[2:])
@@ -132,8 +132,8 @@ def _phases(
 ) -> Iterator[tuple[Any, Array]]:
     """Where each phase of a kernel of stride 2 has its taps, and the pixels of x that they meet, at stride 1."""
     steps = [1 if count == 1 else 2 for count in taps]
-    # A phase of (P + 1, Q + 1) pixels has (P, Q) outputs of 2 taps.
-    sizes = [step * (size + step - 1) for step, size in zip(steps, outputs, strict=True)]
+    # A phase of (P + R - 1, Q + S - 1) pixels has (P, Q) outputs of R x S taps.
+    sizes = [step * (size + count // step - 1) for step, size, count in zip(steps, outputs, taps, strict=True)]
     room = (size + have + sum(pads) for size, have in zip(sizes, x.shape[2:], strict=True))
     padded = np.zeros((*x.shape[:2], *room))
     padded[:, :, pads[0] : pads[0] + x.shape[2], pads[2] : pads[2] + x.shape[3]] = x
@@ -144,8 +144,9 @@ def _phases(
 
 
 def _even(weight: Array, last: bool) -> Array:
-    """Three taps along an axis with a fourth, of zero."""
-    room = [(0, 0), (0, 0), *((0, 0) if taps != 3 else (0, 1) if last else (1, 0) for taps in weight.shape[2:])]
+    """An odd number of taps along an axis with one more, of zero."""
+    room = [(0, taps % 2) if last else (taps % 2, 0) for taps in weight.shape[2:] if taps > 1]
+    room = [(0, 0)] * (4 - len(room)) + room  # of two axes, or of the last one
     return np.pad(weight, room)
 
 
@@ -160,19 +161,19 @@ def strided_magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], 
 @remembered
 def transposed_magnitude(x: Array, weight: Array, pads: tuple[int, int], groups: int, outputs: Array) -> Array:
     """The same for transposed convolution of stride 2: x (N, C, H, W), weight (C, O / groups, R, S), y `outputs`."""
-    # Turned by 180 degrees, a single tap is to be the first of two.
-    pads = tuple(pad + (taps == 3) for pad, taps in zip(pads, weight.shape[2:], strict=True))
+    # Turned by 180 degrees, the missing tap is to be the last of its phase.
+    pads = tuple(pad + (taps % 2 if taps > 1 else 0) for pad, taps in zip(pads, weight.shape[2:], strict=True))
     weight = _even(weight, last=False)
     steps = [1 if taps == 1 else 2 for taps in weight.shape[2:]]
     firsts = [pad // step for pad, step in zip(pads, steps, strict=True)]
     before = [pad - step * first for pad, step, first in zip(pads, steps, firsts, strict=True)]
     counts = [-(-(size + skip) // step) for size, skip, step in zip(outputs, before, steps, strict=True)]
-    # Output 2 u + phase - pad meets inputs u - 1 and u; the first u is `firsts`.
-    margin = [step - 1 for step in steps]
+    # Output 2 u + phase - pad meets inputs u and those before it; the first u is `firsts`.
+    margin = [taps // step - 1 for taps, step in zip(weight.shape[2:], steps, strict=True)]
     padded = np.zeros(
         (
             *x.shape[:2],
-            *(first + count + 2 + size for first, count, size in zip(firsts, counts, x.shape[2:], strict=True)),
+            *(first + count + 6 + size for first, count, size in zip(firsts, counts, x.shape[2:], strict=True)),
         )
     )
     padded[:, :, margin[0] : margin[0] + x.shape[2], margin[1] : margin[1] + x.shape[3]] = x

@@ -52,6 +52,9 @@ CASES = {
     "three_by_five": Case((1, 32, 13, 14), (35, 32, 3, 5), (1, 1, 2, 2)),
     "five_by_three": Case((1, 33, 14, 15), (32, 33, 5, 3), (2, 2, 1, 1)),
     "two_by_two": Case((1, 32, 48, 48), (33, 32, 2, 2), (0, 0, 0, 0)),
+    "four_by_four": Case((2, 32, 20, 19), (33, 32, 4, 4), (1, 2, 1, 2)),
+    "four_by_four_in_one_block_of_groups": Case((1, 130, 15, 14), (128, 65, 4, 4), (0, 0, 2, 1), groups=2),
+    "four_by_four_in_blocks": Case((2, 17, 41, 45), (20, 17, 4, 4), (2, 2, 2, 2)),
     "two_by_two_last_tiles_of_one_and_two": Case((2, 64, 37, 34), (66, 32, 2, 2), (1, 1, 0, 1), groups=2),
     "two_by_two_last_tiles_of_three": Case((3, 40, 29, 36), (32, 40, 2, 2), (1, 0, 0, 0)),
     "one_dimension_of_two_taps": Case((2, 64, 1, 4101), (70, 64, 1, 2), (0, 0, 1, 0)),
@@ -112,6 +115,8 @@ SUMMED = {
     "five_by_five_in_parts": Case((2, 34, 38, 47), (66, 34, 5, 5), (0, 4, 2, 2)),
     "three_by_five": Case((1, 32, 13, 14), (35, 32, 3, 5), (1, 1, 2, 2)),
     "two_by_two": Case((1, 200, 49, 47), (150, 200, 2, 2), (0, 0, 0, 0)),
+    "four_by_four": Case((2, 70, 15, 14), (66, 70, 4, 4), (1, 2, 1, 2)),
+    "four_by_four_in_parts": Case((3, 32, 32, 31), (40, 32, 4, 4), (2, 1, 2, 1)),
     "two_by_two_in_parts": Case((3, 34, 38, 35), (40, 34, 2, 2), (1, 0, 0, 1)),
     "one_dimension_of_two_taps": Case((2, 64, 1, 4101), (70, 64, 1, 2), (0, 0, 1, 0)),
 }

@@ -22,6 +22,7 @@ DILATED = {
     "one_dimension_of_many_channels": Case((1, 300, 1, 230), (260, 300, 1, 3), (0, 0, 7, 7), dilation=(1, 7)),
     "one_dimension_far_apart": Case((1, 64, 1, 2500), (64, 64, 1, 3), (0, 0, 600, 600), dilation=(1, 600)),
     "one_dimension_of_five_taps": Case((1, 96, 1, 404), (97, 96, 1, 5), (0, 0, 4, 8), dilation=(1, 3)),
+    "four_by_four": Case((2, 32, 29, 28), (33, 32, 4, 4), (3, 3, 3, 4), dilation=(2, 3)),
     "five_by_five": Case((1, 32, 19, 21), (33, 32, 5, 5), (4, 4, 4, 6), dilation=(2, 3)),
 }
 dilated = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in DILATED.items()])

@@ -16,6 +16,10 @@ NEOCOG_INLINE void with_taps(int64_t h, int64_t w, const F& f) {
     });
     return;
   }
+  if (h == 4) {  // and w
+    f.template operator()<4, 4>();
+    return;
+  }
   with_constant<1, 3, 5>(h, [&]<int R>() __attribute__((always_inline)) {
     with_constant<1, 3, 5>(w, [&]<int S>() __attribute__((always_inline)) { f.template operator()<R, S>(); });
   });
@@ -93,32 +97,36 @@ NEOCOG_INLINE void input_tile(const WinogradInput<T>& g) {
   }
 }
 
-// f.template operator()<P>() for the points of a tile of 2 taps; 4 are a full tile without infinity.
-template <class F>
-NEOCOG_INLINE void with_points_of_2_taps(int64_t points, const F& f) {
-  with_constant<1, 2, 3, 4, 5>(points, [&]<int N>() __attribute__((always_inline)) {
-    f.template operator()<std::conditional_t<N == 4, FinitePoints, Points<N, N == 1 ? 1 : 5>>>();
-  });
+// f.template operator()<P>() for so many points of a tile along an axis; `finite`: without infinity, if it is
+// full.
+template <int Full, int... Counts, class F>
+NEOCOG_INLINE void with_points(int64_t points, bool finite, const F& f) {
+  constexpr int kFinite = Full + 1;
+  with_constant<1, Counts..., Full, kFinite>(points == Full && finite ? kFinite : points,
+                                             [&]<int N>() __attribute__((always_inline)) {
+                                               if constexpr (N == kFinite) {
+                                                 f.template operator()<FinitePoints<Full>>();
+                                               } else {
+                                                 f.template operator()<Points<N, N == 1 ? 1 : Full>>();
+                                               }
+                                             });
 }
 
 template <class T>
 void winograd_input(const WinogradInput<T>& g) {
-  const auto run = [&]<class H, class W>() __attribute__((always_inline)) { input_tile<T, H, W>(g); };
-  const int64_t h = g.tile_h + g.taps_h - 1, w = g.tile_w + g.taps_w - 1;
+  const auto run = [&]<int Full, int... Counts>() __attribute__((always_inline)) {
+    with_points<Full, Counts...>(
+        g.tile_h + g.taps_h - 1, g.finite_h, [&]<class H>() __attribute__((always_inline)) {
+          with_points<Full, Counts...>(g.tile_w + g.taps_w - 1, g.finite_w,
+                                       [&]<class W>()
+                                           __attribute__((always_inline)) { input_tile<T, H, W>(g); });
+        });
+  };
   if (g.taps_h == 2 || g.taps_w == 2) {
-    const auto without = [](int64_t points, bool finite) { return points == 5 && finite ? 4 : points; };
-    with_points_of_2_taps(without(h, g.finite_h), [&]<class H>() __attribute__((always_inline)) {
-      with_points_of_2_taps(without(w, g.finite_w), [&]<class W>() __attribute__((always_inline)) {
-        run.template operator()<H, W>();
-      });
-    });
-    return;
+    run.template operator()<5, 2, 3>();
+  } else {
+    run.template operator()<6, 4, 5>();
   }
-  with_constant<1, 4, 5, 6>(h, [&]<int H>() __attribute__((always_inline)) {
-    with_constant<1, 4, 5, 6>(w, [&]<int W>() __attribute__((always_inline)) {
-      run.template operator()<Points<H, H == 1 ? 1 : 6>, Points<W, W == 1 ? 1 : 6>>();
-    });
-  });
 }
 
 // Tiles of HT x WT outputs of kernels of HR x WR taps.
@@ -193,6 +201,8 @@ void winograd_output(const WinogradOutput<T>& g) {
   };
   if (g.taps_h == 2 || g.taps_w == 2) {
     with.template operator()<11, 12, 22, 42>();
+  } else if (g.taps_h == 4) {
+    with.template operator()<14, 24, 34>();
   } else {
     with.template operator()<11, 23, 33, 43, 25>();
   }

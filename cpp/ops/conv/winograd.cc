@@ -379,9 +379,9 @@ AxisWindow axis_window(const WindowAxis& axis, WeightRole role) {
   if (role == WeightRole::kForward) return {axis.pad_lo, phases, 1, 0};
   // Turned, the tap that met input i + r * dilation - pad meets i - r * dilation + pad.
   if (phases == 1) return {winograd_reach(axis) - axis.pad_lo, 1, 1, 0};
-  // Output 2 u + phase - pad meets inputs u and u - 1, for both phases.
+  // Output 2 u + phase - pad meets inputs u, u - 1 and so on, for both phases.
   const int64_t pad = axis.pad_lo + winograd_lead(axis, role), first = floor_div(pad, phases);
-  return {1 - first, 1, phases, pad - phases * first};
+  return {winograd_taps(axis) - 1 - first, 1, phases, pad - phases * first};
 }
 
 WinogradWindow winograd_window(const ConvGeometry& g, WeightRole role, bool beside) {

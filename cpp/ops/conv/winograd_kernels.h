@@ -1,6 +1,6 @@
 // The transforms of Winograd's minimal filtering, y = A^T [(G g G^T) * (B^T d B)] A, * being element by
 // element, on tiles of outputs and the inputs under them. An axis with a kernel of 3 taps is F(4, 3), 4
-// outputs from 6 inputs; of 5 taps F(2, 5); of 2 taps F(4, 2); of one tap F(1, 1), which transforms nothing.
+// outputs from 6 inputs; of 4 taps F(3, 4); of 5 F(2, 5); of 2 F(4, 2); of one tap F(1, 1), which transforms nothing.
 // The points are 0, 3/4, -3/4, 3/2, -3/2 and infinity, for 2 taps 1/2, -1/2, 3/2, -3/2 and infinity: A and B
 // are short binary fractions, and the rounding errors are half those of 0, +-1, +-2. Smaller tiles at the
 // edges leave out the points before infinity, so all share the transformed kernels.
@@ -14,11 +14,11 @@ namespace neocog {
 inline constexpr int64_t kWinogradPixels = 6;
 inline constexpr int64_t kWinogradMostPoints = kWinogradPixels * kWinogradPixels;
 
-// A kernel, by its taps along each axis: 1, 3 or 5; or 1 or 2.
+// A kernel, by its taps along each axis: 1, 3 or 5; or 1 or 2; or 4 and 4.
 constexpr bool winograd_has(int64_t taps_h, int64_t taps_w) {
   const auto odd = [](int64_t taps) { return taps == 1 || taps == 3 || taps == 5; };
   const auto few = [](int64_t taps) { return taps == 1 || taps == 2; };
-  return (odd(taps_h) && odd(taps_w)) || (few(taps_h) && few(taps_w));
+  return (odd(taps_h) && odd(taps_w)) || (few(taps_h) && few(taps_w)) || (taps_h == 4 && taps_w == 4);
 }
 constexpr int64_t winograd_points(int64_t taps) {
   return taps == 1 ? 1 : taps == 2 ? 5 : kWinogradPixels;
@@ -32,6 +32,7 @@ constexpr int64_t winograd_tile(int64_t taps) {
 constexpr int64_t winograd_tile(int64_t taps, int64_t outputs) {
   const int64_t full = winograd_tile(taps);
   if (taps == 3) return outputs < 2 ? 2 : outputs < full ? outputs : full;
+  if (taps == 4) return outputs;
   if (taps == 2) return outputs < 3 ? outputs : full;
   return full;
 }

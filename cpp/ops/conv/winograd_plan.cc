@@ -34,11 +34,15 @@ constexpr int64_t kLongPhase = 64;
 struct Least {
   int64_t channels, pixels;
 };
+using Steps = std::array<Least, 3>;
 struct Leasts {
-  std::array<Least, 3> of_3x3;
-  Least of_5x5, of_3, of_5;           // 5x5 or 3x5, one axis of 3 or 5 taps
-  Least of_2x2, of_2, of_4x4;         // 4x4 with stride 2; pixels of one phase
-  std::array<Least, 3> of_3x3_apart;  // 3x3 with stride 2
+  Steps of_3x3;
+  Least of_5x5, of_3, of_5;  // 5x5 or 3x5, one axis of 3 or 5 taps
+  Least of_2x2, of_2;
+  Steps of_4x4;
+  // Stride 2, pixels of one phase: 4x4 or 1x4, 3x3, 5 to 8 taps along both axes.
+  Least of_4x4_apart;
+  Steps of_3x3_apart, of_more_apart;
 };
 constexpr Leasts kForward{{{{16, 400}, {40, 144}, {64, 100}}},
                           {32, 150},
@@ -46,44 +50,46 @@ constexpr Leasts kForward{{{{16, 400}, {40, 144}, {64, 100}}},
                           {96, 200},
                           {32, 2048},
                           {64, 8192},
+                          {{{16, 3000}, {32, 600}, {64, 150}}},
                           {32, 2048},
-                          {{{64, 8192}, {96, 6144}, {128, 4096}}}};
+                          {{{64, 8192}, {96, 6144}, {128, 4096}}},
+                          {{{16, 3000}, {32, 1500}, {64, 700}}}};
 constexpr Leasts kWeight{{{{24, 400}, {32, 150}, {32, 150}}},
                          {32, 150},
                          {48, 200},
                          {48, 200},
                          {32, 2048},
                          {64, 8192},
+                         {{{16, 3000}, {32, 600}, {64, 150}}},
                          {32, 1024},
-                         {{{64, 16384}, {128, 2048}, {256, 784}}}};
-
-// A phase with a single tap beside those of two: 81 products instead of 144, where 4x4 has 100 instead of
-// 256.
-bool single_tap(const ConvGeometry& g) {
-  return winograd_single(g.h) || winograd_single(g.w);
-}
+                         {{{64, 16384}, {128, 2048}, {256, 784}}},
+                         {{{16, 3000}, {32, 700}, {64, 700}}}};
 
 bool enough(const ConvGeometry& g, const Leasts& leasts, int64_t pixels) {
   const int64_t channels = std::min(g.in_channels, g.out_channels) / g.groups;
   const auto has = [&](const Least& least) { return channels >= least.channels && pixels >= least.pixels; };
-  const int64_t taps_h = winograd_taps(g.h), taps_w = winograd_taps(g.w);
-  if (single_tap(g)) return std::any_of(leasts.of_3x3_apart.begin(), leasts.of_3x3_apart.end(), has);
-  if (std::max(taps_h, taps_w) == 2) {
-    if (std::min(taps_h, taps_w) == 1) return has(leasts.of_2);
-    return has(winograd_phases(g.h) * winograd_phases(g.w) == 4 ? leasts.of_4x4 : leasts.of_2x2);
-  }
-  const bool five = std::max(g.h.kernel, g.w.kernel) == 5;
-  if (std::min(g.h.kernel, g.w.kernel) == 1) return has(five ? leasts.of_5 : leasts.of_3);
-  return five ? has(leasts.of_5x5) : std::any_of(leasts.of_3x3.begin(), leasts.of_3x3.end(), has);
+  const auto any = [&](const Steps& steps) { return std::any_of(steps.begin(), steps.end(), has); };
+  const int64_t phases = winograd_phases(g.h) * winograd_phases(g.w);
+  const int64_t most = std::max(g.h.kernel, g.w.kernel), few = std::min(g.h.kernel, g.w.kernel);
+  if (phases == 4)
+    return most > 4   ? any(leasts.of_more_apart)
+           : few == 3 ? any(leasts.of_3x3_apart)
+                      : has(leasts.of_4x4_apart);
+  if (std::max(winograd_taps(g.h), winograd_taps(g.w)) == 2)
+    return has(few == 1 ? leasts.of_2 : leasts.of_2x2);
+  if (most == 4) return any(leasts.of_4x4);
+  if (few == 1) return has(most == 5 ? leasts.of_5 : leasts.of_3);
+  return most == 5 ? has(leasts.of_5x5) : any(leasts.of_3x3);
 }
 
 template <class T>
 bool possible(const ConvGeometry& g) {
   if (!std::is_same_v<T, float> || strict()) return false;
-  if (single_tap(g) && std::min(g.h.kernel, g.w.kernel) == 1) return false;
+  const int64_t phases = winograd_phases(g.h) * winograd_phases(g.w);
   for (const WindowAxis& axis : {g.h, g.w}) {
-    const bool phases = axis.stride == 2 && axis.dilation == 1 && (axis.kernel == 4 || axis.kernel == 3);
-    if (axis.stride != 1 && !phases) return false;
+    if (axis.stride == 1) continue;
+    if (axis.stride > 2 || axis.dilation > 1 || axis.kernel < 3) return false;
+    if (axis.kernel != 4 && phases != 4) return false;  // along one axis there is little to save
   }
   return winograd_has(winograd_taps(g.h), winograd_taps(g.w)) && g.h.kernel * g.w.kernel > 1;
 }

@@ -32,11 +32,12 @@ struct TileAxis {
   }
 };
 
-inline constexpr int64_t kWinogradMostTaps = 25;
-// 3 taps with stride 2 are a phase of two and a phase of a single one, which has no product at infinity if
-// its tap is the first of two: a kernel that begins with it has a tap of zero before its first one.
+inline constexpr int64_t kWinogradMostTaps = 64;  // of a kernel
+// An odd number of taps with stride 2 are two phases, one of which has a tap less: no product at infinity, if
+// the missing one is its last. A kernel that begins with that phase's tap has a tap of zero before its first
+// one.
 inline bool winograd_single(const WindowAxis& axis) {
-  return axis.stride == 2 && axis.kernel == 3;
+  return axis.stride == 2 && axis.kernel % 2 == 1 && axis.kernel > 1;
 }
 inline int64_t winograd_lead(const WindowAxis& axis, WeightRole role) {
   return winograd_single(axis) && role != WeightRole::kForward ? 1 : 0;

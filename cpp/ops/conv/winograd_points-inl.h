@@ -1,6 +1,4 @@
 // Winograd's transforms along one axis, of vectors of channels; no include guard on purpose.
-#include <type_traits>
-
 #include "ops/conv/winograd_kernels.h"
 
 namespace neocog::NEOCOG_ISA {
@@ -36,7 +34,7 @@ NEOCOG_INLINE void weight_points(const V (&m)[1], V (&w)[1]) {
 // B^T d of the inputs under a tile. A row holds the coefficients of the product of (x - q) over the other
 // points q, dropped ones included at x = p: G has the factors of all six points.
 template <class T>
-NEOCOG_INLINE void data_points(const Vec<T> (&d)[6], Vec<T> (&v)[6]) {
+NEOCOG_INLINE void data_points_without_infinity(const Vec<T> (&d)[5], Vec<T> (&v)[5]) {
   const Vec<T> even_a = fma(constant<T>(-kB2), d[2], d[4]), odd_a = fma(constant<T>(-kB2), d[1], d[3]);
   const Vec<T> even_b = fma(constant<T>(-kA2), d[2], d[4]), odd_b = fma(constant<T>(-kA2), d[1], d[3]);
   v[0] = fma(constant<T>(kA2 * kB2), d[0], fma(constant<T>(-kA2 - kB2), d[2], d[4]));
@@ -44,6 +42,15 @@ NEOCOG_INLINE void data_points(const Vec<T> (&d)[6], Vec<T> (&v)[6]) {
   v[2] = fma(constant<T>(-kA), odd_a, even_a);
   v[3] = fma(constant<T>(kB), odd_b, even_b);
   v[4] = fma(constant<T>(-kB), odd_b, even_b);
+}
+
+template <class T>
+NEOCOG_INLINE void data_points(const Vec<T> (&d)[6], Vec<T> (&v)[6]) {
+  const Vec<T> first[5] = {d[0], d[1], d[2], d[3], d[4]};
+  Vec<T> finite[5];
+  data_points_without_infinity(first, finite);
+#pragma GCC unroll 5
+  for (int k = 0; k < 5; ++k) v[k] = finite[k];
   v[5] = fma(constant<T>(kA2 * kB2), d[1], fma(constant<T>(-kA2 - kB2), d[3], d[5]));
 }
 
@@ -114,6 +121,25 @@ NEOCOG_INLINE void result_points(const Vec<T> (&m)[5], Vec<T> (&y)[3]) {
   y[0] = m[0] + (even + m[3]);
   y[1] = fma(constant<T>(kB), m[3], constant<T>(kA) * odd);
   y[2] = fma(constant<T>(kB2), m[3], fma(constant<T>(kA2), even, m[4]));
+}
+
+template <class T>
+NEOCOG_INLINE void result_points(const Vec<T> (&m)[6], Vec<T> (&y)[3]) {
+  const Vec<T> even_a = m[1] + m[2], odd_a = m[1] - m[2], even_b = m[3] + m[4], odd_b = m[3] - m[4];
+  y[0] = m[0] + (even_a + even_b);
+  y[1] = fma(constant<T>(kB), odd_b, constant<T>(kA) * odd_a);
+  y[2] = fma(constant<T>(kB2), even_b, fma(constant<T>(kA2), even_a, m[5]));
+}
+
+template <class T>
+NEOCOG_INLINE void result_points(const Vec<T> (&m)[5], Vec<T> (&y)[2]) {
+  y[0] = m[0] + (m[1] + m[2] + m[3]);
+  y[1] = fma(constant<T>(kB), m[3], fma(constant<T>(kA), m[1] - m[2], m[4]));
+}
+
+template <class T>
+NEOCOG_INLINE void result_points(const Vec<T> (&m)[4], Vec<T> (&y)[1]) {
+  y[0] = (m[0] + m[3]) + (m[1] + m[2]);
 }
 
 template <class T>
@@ -196,14 +222,17 @@ NEOCOG_INLINE void filter_points(const Doubles (&g)[2], Doubles (&u)[5]) {
 
 template <int R>
 NEOCOG_INLINE void filter_points(const Doubles (&g)[R], Doubles (&u)[6]) {
-  Doubles even_a = g[R - 1], even_b = g[R - 1], odd_a = g[R - 2], odd_b = g[R - 2];
+  constexpr int kEven = (R - 1) / 2 * 2, kOdd = R / 2 * 2 - 1;  // the highest powers
+  Doubles even_a = g[kEven], even_b = g[kEven], odd_a = g[kOdd], odd_b = g[kOdd];
 #pragma GCC unroll 2
-  for (int r = R - 3; r >= 0; r -= 2) {
+  for (int r = kEven - 2; r >= 0; r -= 2) {
     even_a = even_a * kA2 + g[r];
     even_b = even_b * kB2 + g[r];
-    if (r == 0) continue;
-    odd_a = odd_a * kA2 + g[r - 1];
-    odd_b = odd_b * kB2 + g[r - 1];
+  }
+#pragma GCC unroll 2
+  for (int r = kOdd - 2; r >= 0; r -= 2) {
+    odd_a = odd_a * kA2 + g[r];
+    odd_b = odd_b * kB2 + g[r];
   }
   u[0] = g[0] * kOf0;
   u[1] = kOfA * (even_a + kA * odd_a);
@@ -235,6 +264,17 @@ NEOCOG_INLINE void gradient_points(const Vec<T> (&d)[4], Vec<T> (&v)[5]) {  // o
   v[2] = fma(constant<T>(kD), odd_d, even_d);
   v[3] = fma(constant<T>(-kD), odd_d, even_d);
   v[4] = d[3];
+}
+
+template <class T>
+NEOCOG_INLINE void gradient_points(const Vec<T> (&d)[3], Vec<T> (&v)[6]) {
+  const Vec<T> even_a = fma(constant<T>(kA2), d[2], d[0]), even_b = fma(constant<T>(kB2), d[2], d[0]);
+  v[0] = d[0];
+  v[1] = fma(constant<T>(kA), d[1], even_a);
+  v[2] = fma(constant<T>(-kA), d[1], even_a);
+  v[3] = fma(constant<T>(kB), d[1], even_b);
+  v[4] = fma(constant<T>(-kB), d[1], even_b);
+  v[5] = d[2];
 }
 
 template <class T>
@@ -273,11 +313,14 @@ NEOCOG_INLINE void weight_points(const Vec<T> (&m)[5], Vec<T> (&w)[2]) {
 template <int Count, int Full>
 struct Points {
   static constexpr int count = Count, full = Full;
+  static constexpr bool finite = false;
   static constexpr int index(int k) { return k < Count - 1 ? k : Full - 1; }
 };
-// A full tile of 2 taps, one of which is zero: nothing at infinity.
+// A full tile whose last tap is zero: nothing at infinity.
+template <int Full>
 struct FinitePoints {
-  static constexpr int count = 4, full = 5;
+  static constexpr int count = Full - 1, full = Full;
+  static constexpr bool finite = true;
   static constexpr int index(int k) { return k; }
 };
 template <int Tile, int Taps>
@@ -285,7 +328,7 @@ using TilePoints = Points<Tile + Taps - 1, winograd_points(Taps)>;
 
 template <class P, class V>
 NEOCOG_INLINE void data_points_of(const V (&d)[P::count], V (&v)[P::count]) {
-  if constexpr (std::is_same_v<P, FinitePoints>) {
+  if constexpr (P::finite) {
     data_points_without_infinity(d, v);
   } else if constexpr (P::full == 5) {
     data_points_of_2_taps(d, v);

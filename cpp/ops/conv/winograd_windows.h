@@ -160,8 +160,8 @@ void each_window(const Image<const T>& x, int64_t channel, int64_t channels, con
       with_constant<1, 5, 6>(window_size<under>(w), [&]<int W>() { run.template operator()<H, W>(); });
     });
   } else {
-    with_constant<1, 2, 4>(window_size<under>(h), [&]<int H>() {
-      with_constant<1, 2, 4>(window_size<under>(w), [&]<int W>() { run.template operator()<H, W>(); });
+    with_constant<1, 2, 3, 4>(window_size<under>(h), [&]<int H>() {
+      with_constant<1, 2, 3, 4>(window_size<under>(w), [&]<int W>() { run.template operator()<H, W>(); });
     });
   }
 }

@@ -48,7 +48,7 @@ def conv2d(
         activation: Applied last; None or a name in `neocog.ops.ACTIVATIONS`.
         residual: Added before the activation; same shape as y.
         algorithm: "direct" sums the products one by one; "auto" takes Winograd's method for kernels of 2, 3 or 5
-            taps (along one axis or both) and stride 1, and of 3x3 and 4 taps and stride 2, in float32 where that is
+            taps (along one axis or both) or 4x4 and stride 1, and of 3x3 to 8x8 and stride 2, in float32 where that is
             faster. `neocog.strict` switches it off everywhere.
         precision: "bf16" rounds x and weight to bfloat16 (nearest, ties to even), multiplies these and sums the
             products in float32; bias, residual, activation and all arrays are float32. What gains nothing stays in
