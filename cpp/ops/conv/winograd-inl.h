@@ -129,6 +129,52 @@ void winograd_input(const WinogradInput<T>& g) {
   }
 }
 
+// f.template operator()<P>() for the points of a full tile.
+template <class F>
+NEOCOG_INLINE void with_full_points(int64_t taps, bool finite, const F& f) {
+  if (taps == 2) {
+    with_points<5>(5, finite, f);
+  } else {
+    with_points<6>(6, finite, f);
+  }
+}
+
+template <class T>
+void winograd_input_rows(int64_t taps, bool finite, const T* x, int64_t x_stride, int64_t size, T* z,
+                         int64_t z_stride) {
+  using V = Vec<T>;
+  with_full_points(taps, finite, [&]<class P>() __attribute__((always_inline)) {
+    for (int64_t i = 0; i < size; i += V::lanes) {
+      V d[P::count], v[P::count];
+#pragma GCC unroll 6
+      for (int r = 0; r < P::count; ++r) d[r] = V::load(x + r * x_stride + i);
+      data_points_of<P>(d, v);
+#pragma GCC unroll 6
+      for (int k = 0; k < P::count; ++k) v[k].store(z + k * z_stride + i);
+    }
+  });
+}
+
+template <class T>
+void winograd_input_row(int64_t taps, const T* z, int64_t size, int64_t tiles, T* v, int64_t tile_v,
+                        int64_t point_v) {
+  using V = Vec<T>;
+  const int64_t step = winograd_tile(taps) * size;
+  with_full_points(taps, false, [&]<class P>() __attribute__((always_inline)) {
+    for (int64_t tile = 0; tile < tiles; ++tile, z += step, v += tile_v) {
+      for (int64_t i = 0; i < size; i += V::lanes) {
+        const int64_t n = min64(V::lanes, size - i);
+        V d[P::count], points[P::count];
+#pragma GCC unroll 6
+        for (int s = 0; s < P::count; ++s) d[s] = V::load(z + s * size + i);
+        data_points_of<P>(d, points);
+#pragma GCC unroll 6
+        for (int l = 0; l < P::count; ++l) points[l].store_n(v + l * point_v + i, n);
+      }
+    }
+  });
+}
+
 // Tiles of HT x WT outputs of kernels of HR x WR taps.
 template <class T, int HT, int HR, int WT, int WR, class Load, class Store>
 NEOCOG_INLINE void output_vector(const WinogradOutput<T>& g, const Load& load, const Store& store) {
@@ -290,8 +336,9 @@ void winograd_weight(int64_t taps_h, int64_t taps_w, const T* m, int64_t m_strid
 }
 
 template <class T>
-constexpr WinogradKernels<T> kWinogradTable = {&winograd_filter<T>, &winograd_input<T>, &winograd_output<T>,
-                                               &winograd_gradient<T>, &winograd_weight<T>};
+constexpr WinogradKernels<T> kWinogradTable = {
+    &winograd_filter<T>, &winograd_input<T>,    &winograd_input_rows<T>, &winograd_input_row<T>,
+    &winograd_output<T>, &winograd_gradient<T>, &winograd_weight<T>};
 
 }  // namespace
 

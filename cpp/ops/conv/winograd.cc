@@ -8,6 +8,7 @@
 #include "core/scratch.h"
 #include "ops/conv/tap_span.h"
 #include "ops/conv/turned.h"
+#include "ops/conv/winograd_pairs.h"
 #include "ops/conv/winograd_plan.h"
 #include "ops/conv/winograd_windows.h"
 
@@ -42,7 +43,9 @@ struct WinogradCall {
     return plan.split.width(panel / plan.out_phases) * gemm_kernels<T>().lanes;
   }
 
-  int64_t place(int64_t phase) const { return winograd_place(plan.in_phases, phase); }
+  int64_t place(int64_t phase) const {
+    return window.in_phases() > 1 ? winograd_place(geometry, phase) : phase;
+  }
 
   // u (points, places of the phases of the inputs, channels, panel's columns): channels c0 to c1.
   void transform_kernels(int64_t g, int64_t panel, int64_t c0, int64_t c1, T* taps, T* u) const {
@@ -69,7 +72,7 @@ struct WinogradCall {
       const bool has = r % rows * cols + s % cols == phase;
       index[t] = !has ? -1 : role == WeightRole::kForward ? in_phase : of_phase - 1 - in_phase;
     }
-    if (winograd_single(h) || winograd_single(w)) {
+    if (winograd_uneven(h) || winograd_uneven(w)) {
       std::fill_n(taps, of_phase * count * vectors * kernels.lanes, T(0));
     }
     const T* const of_group = weight + g * plan.in_group * plan.out_group * size;
@@ -98,6 +101,13 @@ struct WinogradCall {
   // v: tiles of `part`, which lies inside `block`; channels of the phases at places [begin, end).
   void transform_inputs(int64_t g, const TileBlock& part, const TileBlock& block, int64_t begin, int64_t end,
                         const Workspace<T>& space, T* v) const {
+    if (plan.paired) {
+      transform_pairs(geometry, x, g * plan.in_group, plan.in_group, window, plan.h, plan.w, part,
+                      space.strip, plan.tile_v, plan.point_v, [&](int64_t row) {
+                        return v + ((row - block.row0) * block.cols() + part.col0 - block.col0) * plan.tile_v;
+                      });
+      return;
+    }
     const int64_t phase0 = plan.at_once == 1 ? place(begin) : begin;
     each_window<Under::kInputs>(
         x, g * plan.in_group, plan.in_group, window, plan.h, plan.w, part,
@@ -147,7 +157,8 @@ struct WinogradCall {
           std::fill_n(m + p * columns + space.out[kind][i], columns, T(0));
         continue;
       }
-      const PlaceSpan span = winograd_places(geometry, plan.in_phases, infinite_h, infinite_w);
+      const PlaceSpan span =
+          plan.in_phases > 1 ? winograd_places(geometry, infinite_h, infinite_w) : PlaceSpan{0, 1};
       const int64_t first = std::max(begin, span.begin), last = std::min(end, span.end);
       if (first >= last) continue;
       const int64_t of_place = plan.in_group * columns;
@@ -163,8 +174,8 @@ struct WinogradCall {
 
   // Whether a phase of the outputs has no products at a point.
   bool no_output(int64_t phase, bool infinite_h, bool infinite_w) const {
-    return plan.out_phases > 1 && ((infinite_h && winograd_single(geometry.h) && phase / window.out_w == 0) ||
-                                   (infinite_w && winograd_single(geometry.w) && phase % window.out_w == 0));
+    return plan.out_phases > 1 && ((infinite_h && winograd_uneven(geometry.h) && phase / window.out_w == 0) ||
+                                   (infinite_w && winograd_uneven(geometry.w) && phase % window.out_w == 0));
   }
 
   // y of the sums m of a panel.
@@ -417,8 +428,9 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
   const int64_t taps = plan.h.taps * plan.w.taps * kFilterChannels * plan.panel;
   // Channels first: the pixels under the tiles, and the results of a panel, turned.
   const int64_t strip_rows = plan.one_block ? 1 : ceil_div(plan.rows, plan.blocks_h);
-  const int64_t strip =
-      window_strip<Under::kInputs>(x, plan.in_group, window, plan.h, plan.w, strip_rows, plan.cols);
+  const int64_t strip = plan.paired ? pairs_strip<T>(plan.in_group, plan.h, plan.w, strip_rows, plan.cols)
+                                    : window_strip<Under::kInputs>(x, plan.in_group, window, plan.h, plan.w,
+                                                                   strip_rows, plan.cols);
   const int64_t results =
       y.channels_last() ? 0 : plan.tiles * plan.h.tile * plan.w.tile * plan.panel * plan.out_phases;
 

@@ -1,8 +1,8 @@
 // Convolution with fewer products, by Winograd's method along each axis. Stride 1: F(4, 3) for 3 taps, F(2,
-// 5) for 5, F(4, 2) for 2, F(3, 4) for 4x4; one tap is left as it is. Stride 2: the same for the two phases of
-// 3 to 8 taps; with an odd number of taps, the phase that lacks one needs no product at infinity. 3x3 and 4x4
-// have a quarter of the products, 5x5 0.36, 2x2 and 4x4 of stride 2 0.39, 3x3 of stride 2 0.56, 5x5 to 8x8 of
-// stride 2 0.25 to 0.30, one axis of 3 taps half.
+// 5) for 5, F(4, 2) for 2, F(3, 4) for 4x4; one tap is left as it is. Stride 2: the same for the two phases
+// of 3 to 8 taps; with an odd number of taps, the phase that lacks one needs no product at infinity. 3x3 and
+// 4x4 have a quarter of the products, 5x5 0.36, 2x2 and 4x4 of stride 2 0.39, 3x3 of stride 2 0.56, 5x5 to
+// 8x8 of stride 2 0.25 to 0.30, one axis of 3 taps half.
 #pragma once
 
 #include "ops/conv/tap_conv.h"

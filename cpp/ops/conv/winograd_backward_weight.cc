@@ -167,7 +167,7 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
             x, 0, x.c, under, plan.h, plan.w, block, {0, under.in_phases()}, zeros, space,
             [&](const T* const* pixel, int64_t at, int64_t col, int64_t phase) {
               const int64_t tile = (at - first) * plan.w.tiles + col;
-              const int64_t depth0 = winograd_place(under.in_phases(), phase) * plan.in_group,
+              const int64_t depth0 = winograd_place(g, phase) * plan.in_group,
                             depth1 = depth0 + plan.in_group;
               for (int64_t group = 0; group < g.groups; ++group) {
                 for (int64_t part = 0; part < plan.blocks; ++part) {

@@ -1,9 +1,9 @@
 // The transforms of Winograd's minimal filtering, y = A^T [(G g G^T) * (B^T d B)] A, * being element by
 // element, on tiles of outputs and the inputs under them. An axis with a kernel of 3 taps is F(4, 3), 4
-// outputs from 6 inputs; of 4 taps F(3, 4); of 5 F(2, 5); of 2 F(4, 2); of one tap F(1, 1), which transforms nothing.
-// The points are 0, 3/4, -3/4, 3/2, -3/2 and infinity, for 2 taps 1/2, -1/2, 3/2, -3/2 and infinity: A and B
-// are short binary fractions, and the rounding errors are half those of 0, +-1, +-2. Smaller tiles at the
-// edges leave out the points before infinity, so all share the transformed kernels.
+// outputs from 6 inputs; of 4 taps F(3, 4); of 5 F(2, 5); of 2 F(4, 2); of one tap F(1, 1), which transforms
+// nothing. The points are 0, 3/4, -3/4, 3/2, -3/2 and infinity, for 2 taps 1/2, -1/2, 3/2, -3/2 and infinity:
+// A and B are short binary fractions, and the rounding errors are half those of 0, +-1, +-2. Smaller tiles at
+// the edges leave out the points before infinity, so all share the transformed kernels.
 #pragma once
 
 #include "core/isa.h"
@@ -70,6 +70,14 @@ struct WinogradKernels {
   // u[p * u_stride + i] = (G g_i G^T)[p] of the kernels g_i[t] = g[t * count + i], i < count, in float64.
   void (*filter)(int64_t taps_h, int64_t taps_w, const T* g, int64_t count, T* u, int64_t u_stride);
   void (*input)(const WinogradInput<T>&);
+  // The same one axis after the other. Rows: z[k * z_stride + i] = (B^T d_i)[k], with d_i[r] = x[r * x_stride
+  // + i], i < size; reads and writes whole vectors.
+  void (*input_rows)(int64_t taps, bool finite, const T* x, int64_t x_stride, int64_t size, T* z,
+                     int64_t z_stride);
+  // A row: v[tile * tile_v + l * point_v + i] = (B^T d_i)[l], with d_i[s] = z[(tile * outputs + s) * size +
+  // i], i < size; reads whole vectors.
+  void (*input_row)(int64_t taps, const T* z, int64_t size, int64_t tiles, T* v, int64_t tile_v,
+                    int64_t point_v);
   void (*output)(const WinogradOutput<T>&);
   // The weight gradient on the same tiles and points: G^T [sum of (A dy A^T) * (B^T x B)] G.
   // v[p * v_stride + c] = (A d_c A^T)[p] with d_c[t] = pixel[t][c], t of a full tile, c < channels.

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <type_traits>
 
 #include "core/parallel.h"
 #include "core/strict.h"
 #include "ops/conv/winograd.h"
+#include "ops/conv/winograd_weight.h"
 
 namespace neocog {
 namespace {
@@ -43,7 +45,11 @@ struct Leasts {
   // Stride 2, pixels of one phase: 4x4 or 1x4, 3x3, 5 to 8 taps along both axes.
   Least of_4x4_apart;
   Steps of_3x3_apart, of_more_apart;
+  // Few input channels: output channels and pixels, and the taps of a phase.
+  Least of_paired;
+  int64_t taps_of_paired;
 };
+constexpr int64_t kFewestPaired = 3;
 constexpr Leasts kForward{{{{16, 400}, {40, 144}, {64, 100}}},
                           {32, 150},
                           {48, 200},
@@ -53,7 +59,9 @@ constexpr Leasts kForward{{{{16, 400}, {40, 144}, {64, 100}}},
                           {{{16, 3000}, {32, 600}, {64, 150}}},
                           {32, 2048},
                           {{{64, 8192}, {96, 6144}, {128, 4096}}},
-                          {{{16, 3000}, {32, 1500}, {64, 700}}}};
+                          {{{16, 3000}, {32, 1500}, {64, 700}}},
+                          {48, 10000},
+                          4};
 constexpr Leasts kWeight{{{{24, 400}, {32, 150}, {32, 150}}},
                          {32, 150},
                          {48, 200},
@@ -63,13 +71,19 @@ constexpr Leasts kWeight{{{{24, 400}, {32, 150}, {32, 150}}},
                          {{{16, 3000}, {32, 600}, {64, 150}}},
                          {32, 1024},
                          {{{64, 16384}, {128, 2048}, {256, 784}}},
-                         {{{16, 3000}, {32, 700}, {64, 700}}}};
+                         {{{16, 3000}, {32, 700}, {64, 700}}},
+                         {32, 10000},
+                         3};
 
 bool enough(const ConvGeometry& g, const Leasts& leasts, int64_t pixels) {
   const int64_t channels = std::min(g.in_channels, g.out_channels) / g.groups;
   const auto has = [&](const Least& least) { return channels >= least.channels && pixels >= least.pixels; };
   const auto any = [&](const Steps& steps) { return std::any_of(steps.begin(), steps.end(), has); };
   const int64_t phases = winograd_phases(g.h) * winograd_phases(g.w);
+  if (winograd_paired(g)) {
+    return g.in_channels / g.groups >= kFewestPaired && winograd_taps(g.h) >= leasts.taps_of_paired &&
+           g.out_channels / g.groups >= leasts.of_paired.channels && pixels >= leasts.of_paired.pixels;
+  }
   const int64_t most = std::max(g.h.kernel, g.w.kernel), few = std::min(g.h.kernel, g.w.kernel);
   if (phases == 4)
     return most > 4   ? any(leasts.of_more_apart)
@@ -107,8 +121,9 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const int64_t groups = g.groups, in = x.c / groups, out = y.c / groups;
   const int64_t images = y.n * window.remainders();
-  const TileAxis h(ceil_div(y.h + window.before_h, window.step_h * window.out_h), winograd_taps(g.h)),
-      w(ceil_div(y.w + window.before_w, window.step_w * window.out_w), winograd_taps(g.w));
+  const bool paired = window.in_phases() > 1 && winograd_paired(g);
+  const TileAxis h(ceil_div(y.h + window.before_h, window.step_h * window.out_h), winograd_taps(g.h), paired),
+      w(ceil_div(y.w + window.before_w, window.step_w * window.out_w), winograd_taps(g.w), paired);
   const int64_t all = images * h.tiles * w.tiles;
   const bool one = all <= kOneBlockTiles && !window.beside;
   const int64_t vectors = one ? std::min(kernels.max_vectors, kOneBlockVectors) : kernels.max_vectors;
@@ -121,6 +136,7 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
                     window.in_phases(),
                     window.out_phases(),
                     one || in < kLongPhase ? window.in_phases() : 1,
+                    paired,
                     0,
                     one,
                     1,
@@ -167,13 +183,17 @@ bool winograd_suits(const ConvGeometry& g, WeightRole role) {
   const bool forward = role == WeightRole::kForward;
   const int64_t h = forward ? g.h.out() : g.h.in / winograd_phases(g.h);
   const int64_t w = forward ? g.w.out() : g.w.in / winograd_phases(g.w);
-  return smaller_side(g, h, w) >= 2 && enough(g, kForward, g.batch * h * w);
+  return (forward || !winograd_paired(g)) && smaller_side(g, h, w) >= 2 &&
+         enough(g, kForward, g.batch * h * w);
 }
 
 template <class T>
 bool winograd_suits_weight(const ConvGeometry& g) {
-  return possible<T>(g) && smaller_side(g, g.h.out(), g.w.out()) >= 3 &&
-         enough(g, kWeight, g.batch * g.h.out() * g.w.out());
+  if (!possible<T>(g) || smaller_side(g, g.h.out(), g.w.out()) < 3) return false;
+  if constexpr (std::is_same_v<T, float>) {
+    if (winograd_paired(g) && !winograd_parts_suit<T>(g)) return false;
+  }
+  return enough(g, kWeight, g.batch * g.h.out() * g.w.out());
 }
 
 #define NEOCOG_INSTANTIATE(T)                                                                         \

@@ -15,16 +15,16 @@ namespace neocog {
 // Keeps the points out of each other's cache sets.
 constexpr int64_t kWinogradLine = 16;
 
-// The tiles along an axis: all of them full, but for the last one.
+// The tiles along an axis: all of them full, but for the last one, if it need not be.
 struct TileAxis {
   int64_t taps, tile, points;  // outputs and points of a full one
   int64_t tiles, last;
-  TileAxis(int64_t outputs, int64_t taps_of_kernel)
+  TileAxis(int64_t outputs, int64_t taps_of_kernel, bool whole = false)
       : taps(taps_of_kernel),
         tile(winograd_tile(taps)),
         points(winograd_points(taps)),
         tiles(ceil_div(outputs, tile)),
-        last(winograd_tile(taps, outputs - (tiles - 1) * tile)) {}
+        last(whole ? tile : winograd_tile(taps, outputs - (tiles - 1) * tile)) {}
   int64_t size(int64_t i) const { return i == tiles - 1 ? last : tile; }
   // Whether the last tile has the point of this index.
   bool last_has(int64_t point) const {
@@ -36,25 +36,34 @@ inline constexpr int64_t kWinogradMostTaps = 64;  // of a kernel
 // An odd number of taps with stride 2 are two phases, one of which has a tap less: no product at infinity, if
 // the missing one is its last. A kernel that begins with that phase's tap has a tap of zero before its first
 // one.
-inline bool winograd_single(const WindowAxis& axis) {
+inline bool winograd_uneven(const WindowAxis& axis) {
   return axis.stride == 2 && axis.kernel % 2 == 1 && axis.kernel > 1;
 }
 inline int64_t winograd_lead(const WindowAxis& axis, WeightRole role) {
-  return winograd_single(axis) && role != WeightRole::kForward ? 1 : 0;
+  return winograd_uneven(axis) && role != WeightRole::kForward ? 1 : 0;
+}
+// Few channels would leave vectors mostly empty: two columns next to each other are a pixel of both phases
+// then (winograd_pairs.h).
+constexpr int64_t kPairedChannels = 4;
+inline bool winograd_paired(const ConvGeometry& g) {
+  return winograd_phases(g.h) * winograd_phases(g.w) == 4 && g.in_channels / g.groups <= kPairedChannels;
 }
 // Phases of the inputs are taken in this order, so that those with products at a point are neighbours.
-inline int64_t winograd_place(int64_t phases, int64_t phase) {  // its own inverse
-  return phases == 4 && phase < 2 ? 1 - phase : phase;
+inline int64_t winograd_place(const ConvGeometry& g, int64_t phase) {  // its own inverse
+  const bool moved = winograd_phases(g.h) * winograd_phases(g.w) == 4 && !winograd_paired(g) && phase < 2;
+  return moved ? 1 - phase : phase;
 }
 // Whether a phase of the inputs meets a single tap along an axis, which comes first.
 inline bool winograd_finite(const WindowAxis& axis, int64_t phase_of_axis) {
-  return winograd_single(axis) && phase_of_axis == 1;
+  return winograd_uneven(axis) && phase_of_axis == 1;
 }
 struct PlaceSpan {
   int64_t begin, end;
 };
-inline PlaceSpan winograd_places(const ConvGeometry& g, int64_t phases, bool infinite_h, bool infinite_w) {
-  const bool no_h = infinite_h && winograd_single(g.h), no_w = infinite_w && winograd_single(g.w);
+inline PlaceSpan winograd_places(const ConvGeometry& g, bool infinite_h, bool infinite_w) {
+  const int64_t phases = winograd_phases(g.h) * winograd_phases(g.w);
+  const bool no_h = infinite_h && winograd_uneven(g.h),
+             no_w = infinite_w && winograd_uneven(g.w) && !winograd_paired(g);
   if (phases < 4) return {0, no_h || no_w ? 1 : phases};
   return {no_w ? 1 : 0, no_h ? 2 : no_w ? 3 : phases};
 }
@@ -106,7 +115,8 @@ struct WinogradPlan {
   PanelSplit split;  // of out_group
   TileAxis h, w;
   int64_t in_phases, out_phases;
-  int64_t at_once;                     // phases of the inputs that are transformed together
+  int64_t at_once;  // phases of the inputs that are transformed together
+  bool paired;
   int64_t rows;                        // of tiles, in all images
   bool one_block;                      // kernels are transformed where they are used
   int64_t blocks_h, blocks_w, chunks;  // blocks, and items that share a block's inputs

@@ -24,9 +24,9 @@ struct ChannelSpan {
   int64_t begin, end;
 };
 inline ChannelSpan weight_span(const ConvGeometry& g, const TileAxis& h, const TileAxis& w, int64_t point) {
-  const int64_t in = g.in_channels / g.groups, phases = weight_phases(g);
+  const int64_t in = g.in_channels / g.groups;
   const PlaceSpan span =
-      winograd_places(g, phases, point / w.points == h.points - 1, point % w.points == w.points - 1);
+      winograd_places(g, point / w.points == h.points - 1, point % w.points == w.points - 1);
   return {span.begin * in, span.end * in};
 }
 
@@ -63,7 +63,7 @@ void finish_weights(const ConvGeometry& g, const TileAxis& h, const TileAxis& w,
   for (int64_t o = 0; o < exist; ++o) {
     const T* from = turned + o * rows;
     for (int64_t c = c0 + begin; c < c0 + end; ++c) {
-      const int64_t phase = winograd_place(weight_phases(g), c / in_group);
+      const int64_t phase = winograd_place(g, c / in_group);
       T* const kernel = to + (o * in_group + c % in_group) * g.h.kernel * g.w.kernel;
       for (int64_t r = 0; r < h.taps; ++r) {
         for (int64_t s = 0; s < w.taps; ++s) {

@@ -4,6 +4,7 @@
 
 #include "core/parallel.h"
 #include "core/scratch.h"
+#include "ops/conv/winograd_pairs.h"
 #include "ops/conv/winograd_weight.h"
 #include "ops/conv/winograd_windows.h"
 
@@ -94,8 +95,10 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
   const int64_t size_v = points * plan.point_v(), size_d = points * plan.point_d();
   const int64_t longest = std::max(plan.in_group, plan.columns());
   const int64_t rows = ceil_div(plan.rows, plan.blocks_h), cols = ceil_div(plan.w.tiles, plan.blocks_w);
+  const bool paired = winograd_paired(g);
   const int64_t window =
-      std::max(window_strip<Under::kInputs>(x, plan.in_group, under, plan.h, plan.w, rows, cols),
+      std::max(paired ? pairs_strip<T>(plan.in_group, plan.h, plan.w, rows, cols)
+                      : window_strip<Under::kInputs>(x, plan.in_group, under, plan.h, plan.w, rows, cols),
                window_strip<Under::kOutputs>(dy, plan.columns(), outputs, plan.h, plan.w, rows, cols));
   const int64_t taps = kPiece * weight_space(g, plan.h, plan.w) * kernels.max_vectors * kernels.lanes;
   Scratch scratch(Scratch::bytes_of<T>(items * plan.size_m()) + Scratch::bytes_of<T>(longest) +
@@ -121,7 +124,7 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
   // A dilated kernel finds the pixels of a block next to each other only where it holds all remainders.
   ChannelSums<T>* const dy_sums = beside || outputs.remainders() == 1 ? sums_of.dy : nullptr;
   ChannelSums<T>* const x_sums =
-      (beside || outputs.remainders() == 1) && tiles_cover_all(g) ? sums_of.x : nullptr;
+      (beside || outputs.remainders() == 1) && tiles_cover_all(g) && !paired ? sums_of.x : nullptr;
   for (ChannelSums<T>* sums : {x_sums, dy_sums}) {
     if (sums != nullptr) sums->cut(plan.parts);
   }
@@ -135,20 +138,26 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
       const auto tile = [&](int64_t row, int64_t col) {
         return (row - strip.row0) * strip.cols() + col - strip.col0;
       };
-      each_window<Under::kInputs>(
-          x, group * plan.in_group, plan.in_group, under, plan.h, plan.w, strip, {0, under.in_phases()},
-          zeros, space.window,
-          [&](const T* const* pixel, int64_t row, int64_t col, int64_t phase) {
-            transforms.input({pixel, plan.in_group, plan.h.taps, plan.w.taps, plan.h.tile, plan.w.tile,
-                              space.v + tile(row, col) * plan.depth +
-                                  winograd_place(under.in_phases(), phase) * plan.in_group,
-                              plan.point_v(), winograd_finite(g.h, phase / under.in_w),
-                              winograd_finite(g.w, phase % under.in_w)});
-          },
-          [&](const T* pixels, int64_t pixel, int64_t count) {
-            if (x_sums == nullptr) return;
-            x_sums->take(part, group * plan.in_group, plan.in_group, pixels, pixel, count);
-          });
+      if (paired) {
+        transform_pairs(g, x, group * plan.in_group, plan.in_group, under, plan.h, plan.w, strip,
+                        space.window, plan.depth, plan.point_v(),
+                        [&](int64_t row) { return space.v + tile(row, strip.col0) * plan.depth; });
+      } else {
+        each_window<Under::kInputs>(
+            x, group * plan.in_group, plan.in_group, under, plan.h, plan.w, strip, {0, under.in_phases()},
+            zeros, space.window,
+            [&](const T* const* pixel, int64_t row, int64_t col, int64_t phase) {
+              transforms.input(
+                  {pixel, plan.in_group, plan.h.taps, plan.w.taps, plan.h.tile, plan.w.tile,
+                   space.v + tile(row, col) * plan.depth + winograd_place(g, phase) * plan.in_group,
+                   plan.point_v(), winograd_finite(g.h, phase / under.in_w),
+                   winograd_finite(g.w, phase % under.in_w)});
+            },
+            [&](const T* pixels, int64_t pixel, int64_t count) {
+              if (x_sums == nullptr) return;
+              x_sums->take(part, group * plan.in_group, plan.in_group, pixels, pixel, count);
+            });
+      }
       each_window<Under::kOutputs>(
           dy, group * plan.out_group, plan.out_group, outputs, plan.h, plan.w, strip, {}, zeros, space.window,
           [&](const T* const* pixel, int64_t row, int64_t col, int64_t) {
