@@ -53,7 +53,8 @@ def conv_transpose2d(
     Accuracy: |error| <= (terms + 2) * eps * (|b| + sum |x*w|) per output before the activation, where terms =
         ceil(R/step) * ceil(S/step) * C/groups, step = stride / gcd(stride, dilation), is all that any output adds up.
         Kernels of 2, 3 or 5 taps or 4x4 at stride 1 and of 3x3 to 8x8 at stride 2 may take Winograd's method in
-        float32, as `conv2d` does: an RMS error of 1.1 to 2.7 times that, and what is not finite shows in up to 10 pixels around it.
+        float32, as `conv2d` does: an RMS error of 1.1 to 2.7 times that, and what is not finite shows in up to 10
+        pixels around it.
         `neocog.strict` switches it off.
     Source: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning", 2016, chapter 4.
     """
