@@ -428,7 +428,7 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
   const int64_t taps = plan.h.taps * plan.w.taps * kFilterChannels * plan.panel;
   // Channels first: the pixels under the tiles, and the results of a panel, turned.
   const int64_t strip_rows = plan.one_block ? 1 : ceil_div(plan.rows, plan.blocks_h);
-  const int64_t strip = plan.paired ? pairs_strip<T>(plan.in_group, plan.h, plan.w, strip_rows, plan.cols)
+  const int64_t strip = plan.paired ? pairs_strip(plan.in_group, plan.h, plan.w, strip_rows, plan.cols)
                                     : window_strip<Under::kInputs>(x, plan.in_group, window, plan.h, plan.w,
                                                                    strip_rows, plan.cols);
   const int64_t results =

@@ -1,7 +1,7 @@
 // The transformed inputs of a kernel of stride 2 on few channels: the first layer of a network.
 #pragma once
 
-#include "core/parallel.h"
+#include "core/window.h"
 #include "ops/conv/strip.h"
 #include "ops/conv/winograd_plan.h"
 #include "ops/conv/winograd_windows.h"
@@ -9,16 +9,15 @@
 namespace neocog {
 
 // From a transformed row to the next: rows are read by whole vectors.
-template <class T>
-int64_t pairs_pitch(int64_t channels, const TileAxis& w, int64_t cols) {
+inline int64_t pairs_pitch(int64_t channels, const TileAxis& w, int64_t cols) {
   return round_up(window_pixels<Under::kInputs>(w, cols) * 2 * channels, kWinogradLine) + kWinogradLine;
 }
 // Elements of workspace for a block of `rows` rows and `cols` columns of tiles.
-template <class T>
-int64_t pairs_strip(int64_t channels, const TileAxis& h, const TileAxis& w, int64_t rows, int64_t cols) {
+inline int64_t pairs_strip(int64_t channels, const TileAxis& h, const TileAxis& w, int64_t rows,
+                           int64_t cols) {
   const int64_t pixels =
       window_pixels<Under::kInputs>(h, rows) * 2 * window_pixels<Under::kInputs>(w, cols) * 2;
-  return pixels * channels + kWinogradLine + h.points * pairs_pitch<T>(channels, w, cols);
+  return pixels * channels + kWinogradLine + h.points * pairs_pitch(channels, w, cols);
 }
 
 // Transforms the windows of x under a block of tiles. Rows are transformed as a whole, down the columns;
@@ -31,7 +30,7 @@ void transform_pairs(const ConvGeometry& g, const Image<const T>& x, int64_t cha
                      const TileBlock& block, T* strip, int64_t tile_v, int64_t point_v, const F& row_v) {
   const WinogradKernels<T>& kernels = winograd_kernels<T>();
   const int64_t cols = window_pixels<Under::kInputs>(w, block.cols()) * 2, row_of_strip = cols * channels;
-  const int64_t pitch = pairs_pitch<T>(channels, w, block.cols());
+  const int64_t pitch = pairs_pitch(channels, w, block.cols());
   each_image(block, h.tiles, [&](int64_t index, int64_t row, int64_t rows, int64_t first) {
     const StripWindow within{row * h.tile * 2 - window.pad_h, window_pixels<Under::kInputs>(h, rows) * 2,
                              block.col0 * w.tile * 2 - window.pad_w, cols};

@@ -53,7 +53,7 @@ inline int64_t winograd_place(const ConvGeometry& g, int64_t phase) {  // its ow
   const bool moved = winograd_phases(g.h) * winograd_phases(g.w) == 4 && !winograd_paired(g) && phase < 2;
   return moved ? 1 - phase : phase;
 }
-// Whether a phase of the inputs meets a single tap along an axis, which comes first.
+// Whether a phase of the inputs has a tap less along an axis.
 inline bool winograd_finite(const WindowAxis& axis, int64_t phase_of_axis) {
   return winograd_uneven(axis) && phase_of_axis == 1;
 }
@@ -128,7 +128,7 @@ struct WinogradPlan {
   int64_t panels() const { return split.panels * out_phases; }  // phases of the same columns side by side
   // Sums of products lie by tile, as they are read last; transformed kernels by point.
   int64_t points() const { return h.points * w.points; }
-  int64_t size_v() const { return std::max(tiles * tile_v, points() * point_v); }  // of a phase
+  int64_t size_v() const { return std::max(tiles * tile_v, points() * point_v); }
   // Of one panel; of all, if the phases of the inputs are added up one by one.
   int64_t size_m() const { return tiles * points() * (at_once < in_phases ? split.vectors * lanes : panel); }
   int64_t point_u(int64_t width) const { return in_phases * in_group * width + kWinogradLine; }

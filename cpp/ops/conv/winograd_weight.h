@@ -42,7 +42,8 @@ inline bool tiles_cover_all(const ConvGeometry& g) {
 // The weights dw (o, c, r, s) of channels [begin, end) of x's phases and one panel of dy's, `columns` of
 // which exist, from the sums (point, channels, width) of the channels from c0 on. `to` is dw at the first
 // column; `space` holds twice the taps of a phase of every channel and column, or those of the kernel where
-// there is one phase.
+// there is one phase. Sums of points that a phase lacks (weight_span) are never set: they reach only taps
+// that do not exist, and are dropped with them.
 template <class T>
 void finish_weights(const ConvGeometry& g, const TileAxis& h, const TileAxis& w, const T* sums, int64_t c0,
                     int64_t channels, int64_t width, int64_t columns, int64_t begin, int64_t end, T* space,

@@ -97,7 +97,7 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
   const int64_t rows = ceil_div(plan.rows, plan.blocks_h), cols = ceil_div(plan.w.tiles, plan.blocks_w);
   const bool paired = winograd_paired(g);
   const int64_t window =
-      std::max(paired ? pairs_strip<T>(plan.in_group, plan.h, plan.w, rows, cols)
+      std::max(paired ? pairs_strip(plan.in_group, plan.h, plan.w, rows, cols)
                       : window_strip<Under::kInputs>(x, plan.in_group, under, plan.h, plan.w, rows, cols),
                window_strip<Under::kOutputs>(dy, plan.columns(), outputs, plan.h, plan.w, rows, cols));
   const int64_t taps = kPiece * weight_space(g, plan.h, plan.w) * kernels.max_vectors * kernels.lanes;
