@@ -45,6 +45,9 @@ struct Leasts {
   // Stride 2, pixels of one phase: 4x4 or 1x4, 3x3, 5 to 8 taps along both axes.
   Least of_4x4_apart;
   Steps of_3x3_apart, of_more_apart;
+  // Of the last two, for every channel of the larger side: transformed kernels are many times the weights,
+  // and the more channels, the fewer tiles share a read of them.
+  int64_t pixels_of_3x3, pixels_of_more;
   // Few input channels: output channels and pixels, and the taps of a phase.
   Least of_paired;
   int64_t taps_of_paired;
@@ -58,8 +61,10 @@ constexpr Leasts kForward{{{{16, 400}, {40, 144}, {64, 100}}},
                           {64, 8192},
                           {{{16, 3000}, {32, 600}, {64, 150}}},
                           {32, 2048},
-                          {{{64, 6144}, {128, 4096}, {256, 3072}}},
+                          {{{64, 16384}, {96, 8192}, {128, 4096}}},
                           {{{16, 3000}, {32, 1500}, {64, 700}}},
+                          16,
+                          8,
                           {48, 10000},
                           4};
 constexpr Leasts kWeight{{{{24, 400}, {32, 150}, {32, 150}}},
@@ -72,6 +77,8 @@ constexpr Leasts kWeight{{{{24, 400}, {32, 150}, {32, 150}}},
                          {32, 1024},
                          {{{64, 16384}, {128, 2048}, {256, 784}}},
                          {{{16, 3000}, {32, 700}, {64, 700}}},
+                         0,
+                         0,
                          {32, 10000},
                          3};
 
@@ -85,10 +92,12 @@ bool enough(const ConvGeometry& g, const Leasts& leasts, int64_t pixels) {
            g.out_channels / g.groups >= leasts.of_paired.channels && pixels >= leasts.of_paired.pixels;
   }
   const int64_t most = std::max(g.h.kernel, g.w.kernel), few = std::min(g.h.kernel, g.w.kernel);
-  if (phases == 4)
-    return most > 4   ? any(leasts.of_more_apart)
-           : few == 3 ? any(leasts.of_3x3_apart)
-                      : has(leasts.of_4x4_apart);
+  if (phases == 4) {
+    const int64_t larger = std::max(g.in_channels, g.out_channels) / g.groups;
+    if (most > 4) return pixels >= leasts.pixels_of_more * larger && any(leasts.of_more_apart);
+    if (few == 3) return pixels >= leasts.pixels_of_3x3 * larger && any(leasts.of_3x3_apart);
+    return has(leasts.of_4x4_apart);
+  }
   if (std::max(winograd_taps(g.h), winograd_taps(g.w)) == 2)
     return has(few == 1 ? leasts.of_2 : leasts.of_2x2);
   if (most == 4) return any(leasts.of_4x4);
