@@ -8,15 +8,13 @@
 #include "core/scratch.h"
 #include "ops/conv/tap_span.h"
 #include "ops/conv/turned.h"
+#include "ops/conv/winograd_filters.h"
 #include "ops/conv/winograd_pairs.h"
 #include "ops/conv/winograd_plan.h"
 #include "ops/conv/winograd_windows.h"
 
 namespace neocog {
 namespace {
-
-// Kernels transformed at a time: the taps of so many channels and a panel's columns stay in the cache.
-constexpr int64_t kFilterChannels = 32;
 
 // One thread's memory.
 template <class T>
@@ -29,74 +27,14 @@ struct Workspace {
 template <class T>
 struct WinogradCall {
   const WinogradPlan& plan;
+  const WinogradFilters<T>& filters;
   WinogradWindow window;
   const ConvGeometry& geometry;
   Image<const T> x;
-  const T* weight;
-  WeightRole role;
   const Epilogue<T>& epilogue;
   Image<T> y;
   const T* zeros;  // a pixel of padding
   Finish<T> finish;
-
-  int64_t width(int64_t panel) const {
-    return plan.split.width(panel / plan.out_phases) * gemm_kernels<T>().lanes;
-  }
-
-  int64_t place(int64_t phase) const {
-    return window.in_phases() > 1 ? winograd_place(geometry, phase) : phase;
-  }
-
-  // u (points, places of the phases of the inputs, channels, panel's columns): channels c0 to c1.
-  void transform_kernels(int64_t g, int64_t panel, int64_t c0, int64_t c1, T* taps, T* u) const {
-    const int64_t out_phase = panel % plan.out_phases, columns = width(panel);
-    for (int64_t phase = 0; phase < plan.in_phases; ++phase) {
-      pack_taps(g, panel / plan.out_phases, phase + out_phase, c0, c1, taps);
-      winograd_kernels<T>().filter(plan.h.taps, plan.w.taps, taps, (c1 - c0) * columns,
-                                   u + (place(phase) * plan.in_group + c0) * columns, plan.point_u(columns));
-    }
-  }
-
-  // taps (taps of a phase, channels c0 to c1, columns of a panel of `split`); transposed, turned by 180
-  // degrees.
-  void pack_taps(int64_t g, int64_t panel, int64_t phase, int64_t c0, int64_t c1, T* taps) const {
-    const GemmKernels<T>& kernels = gemm_kernels<T>();
-    const int64_t count = c1 - c0, vectors = plan.split.width(panel);
-    const WindowAxis &h = geometry.h, &w = geometry.w;
-    const int64_t size = h.kernel * w.kernel, of_phase = plan.h.taps * plan.w.taps;
-    std::array<int64_t, kWinogradMostTaps> index;  // among the taps of the phase, -1 in another
-    for (int64_t t = 0; t < size; ++t) {
-      const int64_t rows = winograd_phases(h), cols = winograd_phases(w);
-      const int64_t r = t / w.kernel + winograd_lead(h, role), s = t % w.kernel + winograd_lead(w, role);
-      const int64_t in_phase = r / rows * plan.w.taps + s / cols;
-      const bool has = r % rows * cols + s % cols == phase;
-      index[t] = !has ? -1 : role == WeightRole::kForward ? in_phase : of_phase - 1 - in_phase;
-    }
-    if (winograd_uneven(h) || winograd_uneven(w)) {
-      std::fill_n(taps, of_phase * count * vectors * kernels.lanes, T(0));
-    }
-    const T* const of_group = weight + g * plan.in_group * plan.out_group * size;
-    std::array<int64_t, kWinogradMostTaps * kFilterChannels> place;
-    PanelSource<T> source{of_group, plan.out_group, plan.in_group * size, 1,
-                          0,        count * size,   place.data(),         0};
-    if (role == WeightRole::kForward) {
-      source.data += c0 * size;
-      for (int64_t c = 0; c < count; ++c) {
-        for (int64_t t = 0; t < size; ++t) place[c * size + t] = index[t] < 0 ? -1 : index[t] * count + c;
-      }
-    } else {
-      source = {of_group + c0 * plan.out_group * size,
-                plan.out_group,
-                size,
-                count,
-                plan.out_group * size,
-                size,
-                place.data(),
-                1};
-      for (int64_t t = 0; t < size; ++t) place[t] = index[t] < 0 ? -1 : index[t] * count;
-    }
-    kernels.pack_panel(source, plan.split.begin(panel) * kernels.lanes, vectors, taps);
-  }
 
   // v: tiles of `part`, which lies inside `block`; channels of the phases at places [begin, end).
   void transform_inputs(int64_t g, const TileBlock& part, const TileBlock& block, int64_t begin, int64_t end,
@@ -108,17 +46,17 @@ struct WinogradCall {
                       });
       return;
     }
-    const int64_t phase0 = plan.at_once == 1 ? place(begin) : begin;
+    const int64_t phase0 = plan.at_once == 1 ? filters.place(begin) : begin;
     each_window<Under::kInputs>(
         x, g * plan.in_group, plan.in_group, window, plan.h, plan.w, part,
         {phase0, phase0 + end - begin, begin == 0}, zeros, space.strip,
         [&](const T* const* pixel, int64_t row, int64_t col, int64_t phase) {
           const int64_t tile = (row - block.row0) * block.cols() + col - block.col0;
-          winograd_kernels<T>().input({pixel, plan.in_group, plan.h.taps, plan.w.taps,
-                                       plan.h.size(row % plan.h.tiles), plan.w.size(col),
-                                       v + tile * plan.tile_v + (place(phase) - begin) * plan.in_group,
-                                       plan.point_v, winograd_finite(geometry.h, phase / window.in_w),
-                                       winograd_finite(geometry.w, phase % window.in_w)});
+          winograd_kernels<T>().input(
+              {pixel, plan.in_group, plan.h.taps, plan.w.taps, plan.h.size(row % plan.h.tiles),
+               plan.w.size(col), v + tile * plan.tile_v + (filters.place(phase) - begin) * plan.in_group,
+               plan.point_v, winograd_finite(geometry.h, phase / window.in_w),
+               winograd_finite(geometry.w, phase % window.in_w)});
         });
   }
 
@@ -145,7 +83,7 @@ struct WinogradCall {
   void multiply(int64_t panel, int64_t begin, int64_t end, const TileBlock& block, const T* v, const T* u,
                 T* m, Ahead<T> after, const Workspace<T>& space) const {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
-    const int64_t columns = width(panel), point_u = plan.point_u(columns);
+    const int64_t columns = filters.width(panel), point_u = plan.point_u(columns);
     const std::array<int64_t, 4> counts = list_tiles(block, columns, space);
     const int64_t no_tap = 0;
     for (int64_t p = 0; p < plan.points(); ++p) {
@@ -182,8 +120,8 @@ struct WinogradCall {
   void finish_panel(int64_t g, int64_t panel, const TileBlock& block, const T* m,
                     const Workspace<T>& space) const {
     const int64_t part = panel / plan.out_phases, first = plan.split.begin(part) * plan.lanes;
-    transform_sums(g * plan.out_group + first, std::min(width(panel), plan.out_group - first),
-                   panel % plan.out_phases, width(panel), block, m, space);
+    transform_sums(g * plan.out_group + first, std::min(filters.width(panel), plan.out_group - first),
+                   panel % plan.out_phases, filters.width(panel), block, m, space);
   }
 
   // y of the sums of a panel, `columns` of which exist, from `channel` on.
@@ -320,8 +258,8 @@ void run_one_block(const WinogradCall<T>& call, T* v, const T* kept,
         u = kept + (g * plan.panels() + panel) * plan.size_u();
       } else {
         for (int64_t c = 0; c < plan.in_group; c += kFilterChannels) {
-          call.transform_kernels(g, panel, c, std::min(plan.in_group, c + kFilterChannels), space.taps,
-                                 space.u);
+          call.filters.transform_kernels(g, panel, c, std::min(plan.in_group, c + kFilterChannels),
+                                         space.taps, space.u);
         }
       }
       call.multiply(panel, 0, plan.in_phases, whole, v + g * plan.size_v(), u, space.m, {}, space);
@@ -338,9 +276,9 @@ void transform_all(const WinogradCall<T>& call, T* all, const std::vector<Worksp
   parallel_for(call.geometry.groups * plan.panels() * parts, static_cast<int>(spaces.size()),
                [&](int64_t item, int thread) {
                  const int64_t part = item % parts, panel = item / parts;
-                 call.transform_kernels(panel / plan.panels(), panel % plan.panels(),
-                                        plan.in_group * part / parts, plan.in_group * (part + 1) / parts,
-                                        spaces[thread].taps, all + panel * plan.size_u());
+                 call.filters.transform_kernels(
+                     panel / plan.panels(), panel % plan.panels(), plan.in_group * part / parts,
+                     plan.in_group * (part + 1) / parts, spaces[thread].taps, all + panel * plan.size_u());
                });
 }
 
@@ -372,7 +310,7 @@ void run_blocks(const WinogradCall<T>& call, const T* all, const std::vector<Wor
           for (int64_t panel = panel0; panel < panel1; ++panel) {
             const bool last = panel + 1 == panel1;
             const int64_t next = last ? panel0 : panel + 1, then = last ? end % plan.in_phases : place;
-            const int64_t of_place = plan.in_group * call.width(next);
+            const int64_t of_place = plan.in_group * call.filters.width(next);
             const Ahead<T> after{panel_u(g, next) + then * of_place, plan.at_once * of_place};
             call.multiply(panel, place, end, block, space.v, panel_u(g, panel), panel_m(panel), after, space);
             if (end == plan.in_phases) call.finish_panel(g, panel, block, panel_m(panel), space);
@@ -457,7 +395,8 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
   if (epilogue.moments != nullptr && plan.out_phases == 1 && (window.remainders() == 1 || window.beside)) {
     epilogue.moments->cut(y, std::min(y.w, plan.cols * plan.w.tile * window.step_w), true, plan.h.tile);
   }
-  const WinogradCall<T> call{plan, window, g, x, weight.data, role, epilogue, y, zeros, Finish<T>(epilogue)};
+  const WinogradFilters<T> filters{plan, g, weight.data, role};
+  const WinogradCall<T> call{plan, filters, window, g, x, epilogue, y, zeros, Finish<T>(epilogue)};
   const T* all = nullptr;
   if (kept || !plan.one_block) {
     const KeptWeights::Key key{kWinogradKernels, gemm_kernels<T>().lanes, static_cast<int64_t>(role),
