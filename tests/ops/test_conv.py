@@ -33,6 +33,7 @@ CUT2D = {
     "few_outputs_added_up_padding_beyond": Conv((2, 64, 12, 11), (2, 64, 3, 5), padding=(4, 6)),
     "few_inputs_of_many_outputs": Conv((1, 3, 31, 26), (64, 3, 3, 3), padding=1),
     "patches_of_three_channels": Conv((2, 3, 40, 44), (40, 3, 4, 4), stride=4),
+    "long_sums_in_parts": Conv((1, 2310, 5, 9), (70, 2310, 1, 1)),
     "many_tiles_strided": Conv((1, 5, 81, 83), (20, 5, 7, 7), stride=2, padding=3),
     "many_tiles_grouped": Conv((2, 24, 33, 35), (36, 6, 3, 3), padding=1, groups=4),
     "groups_of_8_share_vectors": Conv((2, 136, 30, 29), (136, 8, 3, 3), padding=1, groups=17),

@@ -118,10 +118,15 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
       weight.form(panels_key<T>(plan, groups, kernel_h * kernel_w, role), packed_size, scratch,
                   [&](T* to) { pack_weights(plan, groups, weight.data, kernel_h * kernel_w, role, to); });
 
-  const Finish<T> finish(epilogue);
+  // A residual that lies as the sums do is added while they are in registers.
+  const bool near = y.channels_last() && h.complete && w.complete;
+  const T* const residual = near ? epilogue.residual : nullptr;
+  const Epilogue<T> after = without_residual(epilogue, near);
+  const Finish<T> finish(after);
   // Blocks are nearer than what was stored from them, and have the channels next to each other.
   const bool from_blocks = epilogue.moments != nullptr && !finish.elementwise && !y.channels_last() &&
                            h.out_step == 1 && w.out_step == 1;
+  const bool rows_apart = y.channels_last() && plan.split.panels > 1;
   fill_untapped(h, w, epilogue.bias, finish, y);
 
   parallel_for(items, threads, [&](int64_t item, int thread) {
@@ -201,6 +206,8 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
           product.taps = std::min(phase.taps_at_once, taps - tap);
           const bool last = tap + phase.taps_at_once >= taps;
           product.clamp = finish.clamp && last;
+          product.ahead_of_y = last && rows_apart && product.taps * phase.run >= kTermsAheadOfY;
+          product.residual = last && residual != nullptr ? residual + (product.y - y.data) : nullptr;
           product.next =
               last ? next_panel(phase, panel)
                    : Ahead<T>{product.b + product.taps * phase.run * width,
@@ -224,7 +231,7 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     if (finish.rectangle && !from_blocks) {
       const int64_t c0 = plan.split.begin(panel0) * kernels.lanes;
       const int64_t c1 = std::min(plan.split.begin(panel1) * kernels.lanes, plan.out_group);
-      finish_rectangle(epilogue, y, n, g * plan.out_group + c0, c1 - c0, i0 * h.out_step,
+      finish_rectangle(after, y, n, g * plan.out_group + c0, c1 - c0, i0 * h.out_step,
                        std::min((i0 + plan.tile_h) * h.out_step, y.h), j0 * w.out_step,
                        std::min((j0 + plan.tile_w) * w.out_step, y.w));
     }

@@ -44,6 +44,13 @@ struct Finish {
         clamp_hi(e.activation == Activation::kRelu6 ? T(6) : std::numeric_limits<T>::infinity()) {}
 };
 
+// What is left to do where kernels add the residual themselves.
+template <class T>
+Epilogue<T> without_residual(Epilogue<T> epilogue, bool added) {
+  if (added) epilogue.residual = nullptr;
+  return epilogue;
+}
+
 // Which outputs of an axis no phase writes.
 inline std::vector<char> untapped(const TapConvAxis& axis, int64_t size) {
   std::vector<char> none(static_cast<size_t>(size), axis.complete ? 0 : 1);

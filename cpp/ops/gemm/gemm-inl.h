@@ -19,6 +19,14 @@ constexpr int64_t kMaxVectors = Vec<T>::lanes == 16 ? 4 : 2;
 // Products between two requests for memory: time for a few lines to arrive.
 constexpr int64_t kFetchSteps = 32;
 
+// Asks for lines that are needed when this tile's products are done: its results lie further apart than
+// hardware looks, and stores that wait for memory would hold up the tiles behind them.
+template <int NR, bool kWrite, class T>
+NEOCOG_INLINE void fetch_vectors(const T* first) {
+#pragma GCC unroll 8
+  for (int j = 0; j < NR; ++j) __builtin_prefetch(first + j * Vec<T>::lanes, kWrite);
+}
+
 template <class T, int MR, int NR>
 NEOCOG_INLINE void taps_tile(const TapsPanel<T>& g, int64_t p, Fetch<T>& fetch, int64_t lines) {
   using V = Vec<T>;
@@ -44,6 +52,14 @@ NEOCOG_INLINE void taps_tile(const TapsPanel<T>& g, int64_t p, Fetch<T>& fetch, 
       }
     }
   }
+  if (g.ahead_of_y) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) fetch_vectors<NR, true>(g.y + g.out[p + i]);
+    if (g.residual != nullptr) {
+#pragma GCC unroll 16
+      for (int i = 0; i < MR; ++i) fetch_vectors<NR, false>(g.residual + g.out[p + i]);
+    }
+  }
   const T* b = g.b;
   for (int64_t t = 0; t < g.taps; ++t) {
     const T* a[MR];
@@ -61,6 +77,17 @@ NEOCOG_INLINE void taps_tile(const TapsPanel<T>& g, int64_t p, Fetch<T>& fetch, 
 #pragma GCC unroll 8
           for (int j = 0; j < NR; ++j) acc[i][j] = fma(x, col[j], acc[i][j]);
         }
+      }
+    }
+  }
+  if (g.residual != nullptr) {
+#pragma GCC unroll 16
+    for (int i = 0; i < MR; ++i) {
+      const T* residual = g.residual + g.out[p + i];
+#pragma GCC unroll 8
+      for (int j = 0; j < NR; ++j, residual += V::lanes) {
+        acc[i][j] =
+            acc[i][j] + (j == NR - 1 && tail < V::lanes ? V::load_n(residual, tail) : V::load(residual));
       }
     }
   }

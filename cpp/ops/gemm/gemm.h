@@ -31,9 +31,14 @@ struct TapsPanel {
   const int64_t* out;  // (pixels) offsets into y; columns are contiguous
   bool clamp;          // y = min(hi, max(lo, y)), NaN stays NaN
   T lo, hi;
-  Ahead<T> next = {};       // what will be needed after this panel
-  bool accumulate = false;  // starts from y instead of the bias
+  Ahead<T> next = {};           // what will be needed after this panel
+  bool accumulate = false;      // starts from y instead of the bias
+  const T* residual = nullptr;  // laid out as y: added to the sums before they are clamped
+  bool ahead_of_y = false;      // asks for y and the residual while the products of a tile are made
 };
+
+// Terms of a sum from which on asking for its result pays, if that is not in the cache.
+inline constexpr int64_t kTermsAheadOfY = 64;
 
 inline constexpr int64_t kMostPlaneOutputs = 8;  // plane_outputs of any instruction set
 // y[o, q] = sum over c,t of w[c, t, o] * x[c * plane + tap[t] + q]: the same product with vectors along the

@@ -135,7 +135,10 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
     });
   });
 
-  const Finish<T> finish(epilogue);
+  // A residual that lies as the sums do is added while they are in registers.
+  const T* const residual = y.channels_last() ? epilogue.residual : nullptr;
+  const Epilogue<T> after = without_residual(epilogue, y.channels_last());
+  const Finish<T> finish(after);
   const int64_t no_tap = 0;
 
   parallel_for(items, threads, [&](int64_t item, int thread) {
@@ -179,11 +182,13 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
       const int64_t first = split.begin(panel) * kernels.lanes, vectors = split.width(panel);
       const int64_t columns = std::min(vectors * kernels.lanes, y.c - first);
       const bool last = y.channels_last();
+      T* const to = last ? y.at(n, first, u0, 0) : space.block;
       kernels.taps_panel({space.middle, row, &no_tap, count, 1, channels, packed + channels * first, vectors,
-                          columns, epilogue.bias == nullptr ? nullptr : epilogue.bias + first,
-                          last ? y.at(n, first, u0, 0) : space.block, last ? out : block_out[vectors],
-                          finish.clamp, T(0), finish.clamp_hi,
-                          rows_of_next.part(panel, panel + 1, split.panels)});
+                          columns, epilogue.bias == nullptr ? nullptr : epilogue.bias + first, to,
+                          last ? out : block_out[vectors], finish.clamp, T(0), finish.clamp_hi,
+                          rows_of_next.part(panel, panel + 1, split.panels), false,
+                          residual == nullptr ? nullptr : residual + (to - y.data),
+                          last && split.panels > 1 && channels >= kTermsAheadOfY});
       if (!last) {
         store_strip(space.block, vectors * kernels.lanes, y, n, first, columns, {u0, u1 - u0, 0, y.w}, 1, 1);
       }
@@ -192,9 +197,8 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
     const int64_t runs = y.channels_last() ? 1 : y.c;
     for (int64_t c = 0; c < runs; ++c) {
       T* const to = y.at(n, c, u0, 0);
-      const T* residual = epilogue.residual == nullptr ? nullptr : epilogue.residual + (to - y.data);
-      elementwise_kernels<T>().epilogue(epilogue.activation, epilogue.alpha, residual, to,
-                                        count * (y.c / runs));
+      const T* residual = after.residual == nullptr ? nullptr : after.residual + (to - y.data);
+      elementwise_kernels<T>().epilogue(after.activation, after.alpha, residual, to, count * (y.c / runs));
     }
   });
 }
