@@ -126,12 +126,13 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
   // Blocks are nearer than what was stored from them, and have the channels next to each other.
   const bool from_blocks = epilogue.moments != nullptr && !finish.elementwise && !y.channels_last() &&
                            h.out_step == 1 && w.out_step == 1;
+  const bool resident = plan.packed_group * static_cast<int64_t>(sizeof(T)) < kResidentWeights;
   const bool rows_apart = y.channels_last() && plan.split.panels > 1;
   fill_untapped(h, w, epilogue.bias, finish, y);
 
   parallel_for(items, threads, [&](int64_t item, int thread) {
     Workspace& space = workspaces[thread];
-    const int64_t chunk = item % plan.column_chunks;
+    const int64_t next_item = item + threads, chunk = item % plan.column_chunks;
     item /= plan.column_chunks;
     const int64_t tile_j = item % plan.tiles_w, tile_i = item / plan.tiles_w % plan.tiles_h;
     const int64_t g = item / plan.tiles_w / plan.tiles_h % groups;
@@ -156,11 +157,17 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     };
     const int64_t panel0 = plan.split.panels * chunk / plan.column_chunks;
     const int64_t panel1 = plan.split.panels * (chunk + 1) / plan.column_chunks;
-    // The weights after these: of the next panel, or of the first one for the next item.
+    // The weights after these: of the next panel, of the next phase, or of the item that this thread is
+    // likely to have next. Those that stay in the cache come to it once.
+    const int64_t later = plan.split.panels * (next_item % plan.column_chunks) / plan.column_chunks;
+    const bool there = resident && next_item >= threads * (plan.column_chunks + 1);
     const auto next_panel = [&](const TapPhase& phase, int64_t panel) -> Ahead<T> {
-      if (plan.packed_group * static_cast<int64_t>(sizeof(T)) < kResidentWeights) return {};
-      if (panel + 1 == panel1) panel = panel0 - 1;
-      return {weights_of(phase, panel + 1), phase.rows * plan.split.width(panel + 1) * kernels.lanes};
+      if (there) return {};
+      const bool last = &phase == &plan.phases.back();
+      const TapPhase& then = panel + 1 < panel1 ? phase : last ? plan.phases.front() : *(&phase + 1);
+      const int64_t next = panel + 1 < panel1 ? panel + 1 : last ? later : panel0;
+      const int64_t taps = std::min(then.taps_at_once, static_cast<int64_t>(then.tap.size()));
+      return {weights_of(then, next), taps * then.run * plan.split.width(next) * kernels.lanes};
     };
     for (const TapPhase& phase : plan.phases) {
       const int64_t i1 = std::min(i0 + plan.tile_h, phase.h->count),
