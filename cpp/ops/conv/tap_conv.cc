@@ -121,13 +121,12 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
   // A residual that lies as the sums do is added while they are in registers.
   const bool near = y.channels_last() && h.complete && w.complete;
   const T* const residual = near ? epilogue.residual : nullptr;
-  const Epilogue<T> after = without_residual(epilogue, near);
+  const Epilogue<T> after = near ? without_residual(epilogue) : epilogue;
   const Finish<T> finish(after);
   // Blocks are nearer than what was stored from them, and have the channels next to each other.
   const bool from_blocks = epilogue.moments != nullptr && !finish.elementwise && !y.channels_last() &&
                            h.out_step == 1 && w.out_step == 1;
   const bool resident = plan.packed_group * static_cast<int64_t>(sizeof(T)) < kResidentWeights;
-  const bool rows_apart = y.channels_last() && plan.split.panels > 1;
   fill_untapped(h, w, epilogue.bias, finish, y);
 
   parallel_for(items, threads, [&](int64_t item, int thread) {
@@ -213,7 +212,8 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
           product.taps = std::min(phase.taps_at_once, taps - tap);
           const bool last = tap + phase.taps_at_once >= taps;
           product.clamp = finish.clamp && last;
-          product.ahead_of_y = last && rows_apart && product.taps * phase.run >= kTermsAheadOfY;
+          product.ahead_of_y =
+              last && y.channels_last() && ahead_of_y_pays(plan.split.panels, product.taps * phase.run);
           product.residual = last && residual != nullptr ? residual + (product.y - y.data) : nullptr;
           product.next =
               last ? next_panel(phase, panel)

@@ -46,8 +46,8 @@ struct Finish {
 
 // What is left to do where kernels add the residual themselves.
 template <class T>
-Epilogue<T> without_residual(Epilogue<T> epilogue, bool added) {
-  if (added) epilogue.residual = nullptr;
+Epilogue<T> without_residual(Epilogue<T> epilogue) {
+  epilogue.residual = nullptr;
   return epilogue;
 }
 

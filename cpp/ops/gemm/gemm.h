@@ -37,8 +37,11 @@ struct TapsPanel {
   bool ahead_of_y = false;      // asks for y and the residual while the products of a tile are made
 };
 
-// Terms of a sum from which on asking for its result pays, if that is not in the cache.
-inline constexpr int64_t kTermsAheadOfY = 64;
+// Whether asking for y ahead pays: with one panel hardware follows the rows, and few terms are done before
+// memory answers.
+constexpr bool ahead_of_y_pays(int64_t panels, int64_t terms) {
+  return panels > 1 && terms >= 64;
+}
 
 inline constexpr int64_t kMostPlaneOutputs = 8;  // plane_outputs of any instruction set
 // y[o, q] = sum over c,t of w[c, t, o] * x[c * plane + tap[t] + q]: the same product with vectors along the

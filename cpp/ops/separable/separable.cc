@@ -137,7 +137,7 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
 
   // A residual that lies as the sums do is added while they are in registers.
   const T* const residual = y.channels_last() ? epilogue.residual : nullptr;
-  const Epilogue<T> after = without_residual(epilogue, y.channels_last());
+  const Epilogue<T> after = y.channels_last() ? without_residual(epilogue) : epilogue;
   const Finish<T> finish(after);
   const int64_t no_tap = 0;
 
@@ -188,7 +188,7 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
                           last ? out : block_out[vectors], finish.clamp, T(0), finish.clamp_hi,
                           rows_of_next.part(panel, panel + 1, split.panels), false,
                           residual == nullptr ? nullptr : residual + (to - y.data),
-                          last && split.panels > 1 && channels >= kTermsAheadOfY});
+                          last && ahead_of_y_pays(split.panels, channels)});
       if (!last) {
         store_strip(space.block, vectors * kernels.lanes, y, n, first, columns, {u0, u1 - u0, 0, y.w}, 1, 1);
       }
