@@ -21,12 +21,14 @@ ConvGeometry geometry(const Image<float>& x, const std::array<int64_t, 4>& weigh
 }
 
 // Images of x and y in one layout wherever both allow it.
-std::pair<Image<float>, Image<float>> images(const Operand& x, const Operand& y) {
+std::pair<Image<float>, Image<float>> images(const Operand& x, const Operand& y,
+                                             Slices slices = Slices::kNo) {
   check_operand(x);
   check_result(y);
   require(x.ndim() == y.ndim(), "images must have as many axes");
-  const Image<float> out = image_of(y, image_of(x).layout);
-  return {image_of(x, out.layout), out};
+  const Layout layout = image_of(x, Layout::kChannelsLast, slices).layout;
+  const Image<float> out = image_of(y, layout, slices);
+  return {image_of(x, out.layout, slices), out};
 }
 
 // The epilogue as a function of the memory.
@@ -43,6 +45,7 @@ class EpilogueOf {
     require(arguments.residual->shape == y.shape &&
                 image_of(*arguments.residual, image.layout).layout == image.layout,
             "a residual must lie as the result does");
+    require(image.dense(), "what is added to a residual must be dense");
   }
   Epilogue<float> operator()(const Buffers& memory) const {
     return {arguments_.bias ? memory.at(*arguments_.bias) : nullptr,
@@ -84,12 +87,12 @@ WeightSource::WeightSource(const Operand& operand) : operand_(operand) {
 
 Step conv_step(const Operand& x, const WeightSource& weight, const WindowArguments& window,
                const EpilogueArguments& arguments, const Operand& y, bool bf16) {
-  const auto [in, out] = images(x, y);
+  const auto [in, out] = images(x, y, Slices::kOfChannels);
   const ConvGeometry g = geometry(in, weight.shape(), window);
   require(out.n == g.batch && out.c == g.out_channels && out.h == g.h.out() && out.w == g.w.out(),
           "the result of a convolution has another shape");
   const EpilogueOf epilogue(arguments, y, out);
-  bf16 = bf16 && bf16_suits(g);
+  bf16 = bf16 && bf16_suits(g) && in.dense() && out.dense();
   Step step{
       {x},
       {y},
@@ -111,7 +114,7 @@ Step conv_step(const Operand& x, const WeightSource& weight, const WindowArgumen
 
 Step conv_transpose_step(const Operand& x, const WeightSource& weight, const WindowArguments& window,
                          const EpilogueArguments& arguments, const Operand& y) {
-  const auto [in, out] = images(x, y);
+  const auto [in, out] = images(x, y, Slices::kOfChannels);
   // Seen from y, the weight (C, O/groups, R, S) is that of the convolution from y to x.
   const ConvGeometry g = geometry(out, weight.shape(), window);
   require(in.n == out.n && in.c == weight.shape()[0] && in.h == g.h.out() && in.w == g.w.out(),

@@ -12,12 +12,13 @@ struct Images {
   Image<float> x, y;
 };
 
-Images images(const Operand& x, const Operand& y) {
+Images images(const Operand& x, const Operand& y, Slices slices = Slices::kNo) {
   check_operand(x);
   check_result(y);
   require(x.ndim() == y.ndim(), "images must have as many axes");
-  const Layout layout = image_of(y, image_of(x).layout).layout;
-  const Images both{image_of(x, layout), image_of(y, layout)};
+  const Layout of_x = image_of(x, Layout::kChannelsLast, slices).layout;
+  const Layout layout = image_of(y, of_x, slices).layout;
+  const Images both{image_of(x, layout, slices), image_of(y, layout, slices)};
   require(both.x.layout == both.y.layout, "x and y of a pooling must lie in one layout");
   require(both.x.n == both.y.n && both.x.c == both.y.c, "batch or channels of a pooling differ");
   require(both.x.h > 0 && both.x.w > 0, "images must not be empty");
@@ -60,14 +61,14 @@ Step pool_step(const Operand& x, const Operand& y, const Images& both, PoolGeome
 }  // namespace
 
 Step max_pool_step(const Operand& x, const PoolArguments& a, const Operand& y) {
-  const Images both = images(x, y);
+  const Images both = images(x, y, Slices::kOfChannels);
   return pool_step(x, y, both, sliding(both, a, false), true, "max_pool");
 }
 
 Step avg_pool_step(const Operand& x, const PoolArguments& a, bool count_padding,
                    std::optional<int64_t> divisor, const Operand& y) {
   require(!divisor || *divisor != 0, "the divisor must not be 0");
-  const Images both = images(x, y);
+  const Images both = images(x, y, Slices::kOfChannels);
   PoolGeometry g = sliding(both, a, count_padding);
   if (divisor) {
     g.h.divisor.assign(g.h.divisor.size(), static_cast<double>(*divisor));

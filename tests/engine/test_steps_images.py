@@ -162,7 +162,7 @@ TWO, ONE, NONE = (2, 2), (1, 1), (0, 0, 0, 0)
         (lambda p: p.max_pool(X, image(1, 3, 4, 4, last=False), TWO, TWO, NONE, ONE), "layout"),
         (lambda p: p.max_pool(X, (0, 0, (1, 3, 16), (48, 1, 3)), TWO, TWO, NONE, ONE), "axes"),
         (lambda p: p.avg_pool(X, HALF, TWO, TWO, NONE, False, 0), "divisor"),
-        (lambda p: p.avg_pool((0, 0, (1, 3, 8, 8), (400, 1, 48, 6)), HALF, TWO, TWO, NONE, False, None), "dense"),
+        (lambda p: p.avg_pool((0, 0, (1, 3, 8, 8), (400, 1, 49, 6)), HALF, TWO, TWO, NONE, False, None), "dense"),
         (lambda p: p.adaptive_avg_pool(X, image(2, 3, 4, 4)), "batch"),
         (lambda p: p.adaptive_max_pool(image(1, 3, 0, 8), HALF), "empty"),
         (lambda p: p.adaptive_max_pool((0, 0, (3, 8), (8, 1)), (0, 0, (3, 8), (8, 1))), "three or four"),

@@ -213,7 +213,7 @@ void col2im_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Ima
         if (x.channels_last()) {
           a = x.at(n, g * in_group, i, j);
           for (int64_t p = 0, row = 0; row < i_end - i; ++row) {
-            for (int64_t col = 0; col < count; ++col) space.row[p++] = (row * x.w + col) * x.c;
+            for (int64_t col = 0; col < count; ++col) space.row[p++] = (row * x.w + col) * x.stride_w();
           }
         } else {
           load_strip(x, n, g * in_group, in_group, {i, i_end - i, j, count}, space.pixels);
@@ -221,8 +221,9 @@ void col2im_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Ima
           for (int64_t p = 0; p < pixels; ++p) space.row[p] = p * in_group;
         }
         // What lies behind these pixels comes next.
-        const int64_t behind = x.channels_last() && count == x.w ? std::min(rows, i1 - i_end) * x.w * x.c : 0;
-        const Ahead<T> next{a + pixels * x.c, behind};
+        const int64_t behind =
+            x.channels_last() && count == x.w ? std::min(rows, i1 - i_end) * x.stride_h() : 0;
+        const Ahead<T> next{a + pixels * x.stride_w(), behind};
         for (int64_t panel = 0; panel < split.panels; ++panel) {
           const int64_t first = split.begin(panel) * kernels.lanes, wide = split.width(panel) * kernels.lanes;
           if (first + wide <= r0 * run || first >= r1 * run) continue;

@@ -9,6 +9,7 @@
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/few_pixels.h"
 #include "ops/conv/narrow_groups.h"
+#include "ops/conv/turned.h"
 #include "ops/conv/winograd.h"
 #include "ops/conv/winograd_groups.h"
 #include "ops/conv_transpose/conv_transpose.h"
@@ -37,7 +38,15 @@ ConvKernel conv_kernel(const ConvGeometry& g, Layout layout, ConvMethod method) 
 template <class T>
 void conv_forward(const ConvGeometry& g, Image<const T> x, std::type_identity_t<Weights<T>> weight,
                   const Epilogue<T>& epilogue, Image<T> y, ConvMethod method) {
-  switch (conv_kernel<T>(g, x.channels_last() ? y.layout : x.layout, method)) {
+  const ConvKernel kernel = conv_kernel<T>(g, x.channels_last() ? y.layout : x.layout, method);
+  const bool whole = kernel == ConvKernel::kDepthwise || kernel == ConvKernel::kWinogradGroups;
+  if (whole && !(x.dense() && y.dense())) {  // these do not know slices
+    conv_turned(x, epilogue, y, [&](const Image<const T>& from, const Epilogue<T>& e, const Image<T>& to) {
+      conv_forward<T>(g, from, weight, e, to, method);
+    });
+    return;
+  }
+  switch (kernel) {
     case ConvKernel::kDepthwise: depthwise_forward(g, x, weight, epilogue, y); break;
     case ConvKernel::kFewPixels: few_pixels_conv(g, x, weight.data, epilogue, y); break;
     case ConvKernel::kWinograd:

@@ -49,6 +49,7 @@ enum class ConvMethod { kAuto, kDirect };  // kDirect: the plain sum of products
 template <class T>
 ConvKernel conv_kernel(const ConvGeometry&, Layout, ConvMethod = ConvMethod::kAuto);
 
+// x and y may be slices of channels; then there are neither residual nor moments.
 template <class T>
 void conv_forward(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight,
                   const Epilogue<T>&, Image<T> y, ConvMethod = ConvMethod::kAuto);

@@ -52,6 +52,7 @@ void few_pixels_conv(const ConvGeometry& g, Image<const T> x, const T* weight, c
   T* const columns = scratch.take<T>(g.groups * pixels * depth);
   // A channels-last y is the matrix (pixels, channels) already.
   T* const results = y.channels_last() ? y.data : scratch.take<T>(pixels * y.c);
+  const int64_t pitch = y.channels_last() ? y.stride_w() : y.c;
   parallel_for(g.groups * pixels, [&](int64_t item, int) {
     const int64_t group = item / pixels, p = item % pixels;
     gather(g, x, p / plane, group * in_group, in_group, p % plane / y.w, p % y.w, columns + item * depth);
@@ -68,15 +69,15 @@ void few_pixels_conv(const ConvGeometry& g, Image<const T> x, const T* weight, c
                   count = std::min(kBlock, out_group - first);
     const int64_t o = group * out_group + first;
     gemm_kernels<T>().dot_block(columns + group * pixels * depth, pixels, weight + o * depth, count, depth,
-                                epilogue.bias == nullptr ? nullptr : epilogue.bias + o, results + o, y.c);
+                                epilogue.bias == nullptr ? nullptr : epilogue.bias + o, results + o, pitch);
     if (y.channels_last()) {
-      for (int64_t p = 0; p < pixels; ++p) apply(y.data + p * y.c + o, count);
+      for (int64_t p = 0; p < pixels; ++p) apply(y.data + p * pitch + o, count);
       return;
     }
     for (int64_t n = 0; n < y.n; ++n) {
       for (int64_t c = o; c < o + count; ++c) {
         T* const to = y.at(n, c, 0, 0);
-        for (int64_t p = 0; p < plane; ++p) to[p] = results[(n * plane + p) * y.c + c];
+        for (int64_t p = 0; p < plane; ++p) to[p] = results[(n * plane + p) * pitch + c];
         apply(to, plane);
       }
     }

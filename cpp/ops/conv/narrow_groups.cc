@@ -236,7 +236,7 @@ void narrow_groups_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t grou
                             packed + block * packed_block + phase.packed_offset,
                             epilogue.bias == nullptr ? nullptr : epilogue.bias + channel,
                             results[thread],
-                            y.channels_last() ? w.out_step * y.c : lanes,
+                            y.channels_last() ? w.out_step * y.stride_w() : lanes,
                             columns,
                             j1 - j0,
                             finish.clamp,

@@ -84,8 +84,8 @@ void load_planes(const Image<const T>& x, int64_t n, int64_t channel, int64_t ch
   }
   if (!x.channels_last() || count <= 0) return;
   for (int64_t i = std::max<int64_t>(0, -row0); i < std::min(rows, x.h - row0); ++i) {
-    gemm_kernels<T>().transpose(x.at(n, channel, row0 + i, begin), x.c, to + i * pitch + left, plane, count,
-                                channels);
+    gemm_kernels<T>().transpose(x.at(n, channel, row0 + i, begin), x.stride_w(), to + i * pitch + left, plane,
+                                count, channels);
   }
 }
 
@@ -99,8 +99,8 @@ void store_row(const PlanePhase& phase, const T* from, int64_t plane, int64_t ou
     for (int64_t k = 0; k < width; ++k) {
       if (count_of(k) <= 0) continue;
       gemm_kernels<T>().transpose(from + k * plane + phase.shift[k], width * plane,
-                                  y.at(n, channel, row, phase.w[k]->start + j0 * step), step * y.c, outputs,
-                                  count_of(k));
+                                  y.at(n, channel, row, phase.w[k]->start + j0 * step), step * y.stride_w(),
+                                  outputs, count_of(k));
     }
     return;
   }

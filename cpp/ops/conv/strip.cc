@@ -61,10 +61,10 @@ void load_strip(const Image<const T>& x, int64_t n, int64_t channel, int64_t cha
     const T* from = x.at(n, channel, row, col0);
     if (!x.channels_last()) {
       gemm_kernels<T>().transpose(from, x.stride_c(), to + left, channels, channels, col1 - col0);
-    } else if (channels == x.c) {
+    } else if (channels == x.stride_w()) {
       std::memcpy(to + left, from, sizeof(T) * middle);
     } else {
-      copy_pixels(from, x.c, to + left, channels, channels, col1 - col0);
+      copy_pixels(from, x.stride_w(), to + left, channels, channels, col1 - col0);
     }
   }
 }
@@ -84,8 +84,8 @@ void load_pixels(const Image<const T>& x, int64_t n, int64_t channel, int64_t ch
     return;
   }
   for (int64_t i = 0; i < window.rows; ++i) {
-    copy_pixels(x.at(n, channel, window.row + i, window.col), x.c, dst + i * window.cols * width, width,
-                channels, window.cols);
+    copy_pixels(x.at(n, channel, window.row + i, window.col), x.stride_w(), dst + i * window.cols * width,
+                width, channels, window.cols);
   }
 }
 

@@ -146,8 +146,8 @@ TapConvPlan tap_conv_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t gr
 
   plan.strip_rows = (plan.tile_h - 1) * h.in_step + span_h.hi - span_h.lo + 1;
   plan.strip_cols = (plan.tile_w - 1) * w.in_step + span_w.hi - span_w.lo + 1;
-  plan.pixel = plan.in_place ? x.c : plan.in_group;
-  plan.pitch = plan.in_place ? x.w * x.c : plan.strip_cols * plan.in_group;
+  plan.pixel = plan.in_place ? x.stride_w() : plan.in_group;
+  plan.pitch = plan.in_place ? x.stride_h() : plan.strip_cols * plan.in_group;
   const int64_t panel_width = std::min(plan.split.vectors, kernels.max_vectors) * kernels.lanes;
   for (const TapPhaseAxis& ph : h.phases) {
     for (const TapPhaseAxis& pw : w.phases) {

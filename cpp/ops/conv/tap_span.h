@@ -81,7 +81,7 @@ void fill_untapped(const TapConvAxis& h, const TapConvAxis& w, const T* bias, co
       for (end = begin; end < y.w && (no_row[row] || no_column[end]);) ++end;
       if (!y.channels_last()) {
         for (int64_t c = 0; c < y.c; ++c) std::fill_n(y.at(n, c, row, begin), end - begin, start[c]);
-      } else if (bias == nullptr) {
+      } else if (bias == nullptr && y.dense()) {
         std::fill_n(y.at(n, 0, row, begin), (end - begin) * y.c, T(0));
       } else {
         for (int64_t i = begin; i < end; ++i) std::copy_n(start.data(), y.c, y.at(n, 0, row, i));
@@ -103,7 +103,7 @@ void finish_rectangle(const Epilogue<T>& epilogue, const Image<T>& y, int64_t n,
   for (int64_t row = row0; row < end; ++row) {
     if (!y.channels_last()) {
       for (int64_t c = 0; c < channels; ++c) finish(y.at(n, channel + c, row, col0), col1 - col0);
-    } else if (channels == y.c) {
+    } else if (channels == y.stride_w()) {
       finish(y.at(n, 0, row, col0), (col1 - col0) * channels);
     } else {
       for (int64_t col = col0; col < col1; ++col) finish(y.at(n, channel, row, col), channels);

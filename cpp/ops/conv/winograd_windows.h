@@ -97,7 +97,7 @@ void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, 
           block.col1 == w.tiles ? x.w : std::min(x.w, within.col + block.cols() * w.tile * apart);
       for (int64_t at = row0; at < row1; ++at) {
         if (x.channels_last()) {
-          each_row(x.at(n, channel, at, col0), x.c, col1 - col0);
+          each_row(x.at(n, channel, at, col0), x.stride_w(), col1 - col0);
         } else {
           const int64_t pixel = (at - within.row) * within.cols + col0 - within.col;
           each_row(strip + pixel * channels, channels, col1 - col0);
@@ -121,11 +121,11 @@ void each_window_of(const Image<const T>& x, int64_t channel, int64_t channels, 
           const bool exists = at >= 0 && at < x.h;
           if (exists && inside) {
             const T* from = x.at(n, channel, at, w0);
+            const int64_t step = step_w * x.stride_w();
             if (H == 1 && step_w <= kWinogradNear) {
-              prefetch_pixels<false>(from + (W + kWinogradAhead * w.tile) * step_w * x.c, step_w * x.c,
-                                     w.tile, channels);
+              prefetch_pixels<false>(from + (W + kWinogradAhead * w.tile) * step, step, w.tile, channels);
             }
-            for (int64_t s = 0; s < W; ++s) *to++ = from + s * step_w * x.c;
+            for (int64_t s = 0; s < W; ++s) *to++ = from + s * step;
           } else {
             for (int64_t s = 0; s < W; ++s) {
               const int64_t col = w0 + s * step_w;

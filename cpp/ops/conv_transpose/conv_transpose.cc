@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "ops/conv/conv_axis.h"
+#include "ops/conv/turned.h"
 #include "ops/conv/winograd.h"
 #include "ops/conv/winograd_groups.h"
 #include "ops/conv_transpose/long_stride.h"
@@ -12,15 +13,24 @@ namespace neocog {
 template <class T>
 void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, std::type_identity_t<Weights<T>> weight,
                             const Epilogue<T>& epilogue, Image<T> y) {
+  const bool in_groups =
+      x.layout == y.layout && winograd_groups_suit<T>(g, WeightRole::kTransposed, x.layout);
+  const bool far = epilogue.residual == nullptr && long_stride_suits(g);
+  if ((is_depthwise(g) || in_groups || far) && !(x.dense() && y.dense())) {  // these do not know slices
+    conv_turned(x, epilogue, y, [&](const Image<const T>& from, const Epilogue<T>& e, const Image<T>& to) {
+      conv_transpose_forward<T>(g, from, weight, e, to);
+    });
+    return;
+  }
   if (is_depthwise(g)) {
     depthwise_transposed(g, x, weight, epilogue, y);
-  } else if (x.layout == y.layout && winograd_groups_suit<T>(g, WeightRole::kTransposed, x.layout)) {
+  } else if (in_groups) {
     if constexpr (std::is_same_v<T, float>) {
       winograd_groups_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
     }
   } else if (x.layout == y.layout && winograd_suits<T>(g, WeightRole::kTransposed)) {
     if constexpr (std::is_same_v<T, float>) winograd_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
-  } else if (epilogue.residual == nullptr && long_stride_suits(g)) {
+  } else if (far) {
     long_stride_transposed(g, x, weight.data, epilogue, y);
   } else {
     tap_conv(transposed_axis(g.h), transposed_axis(g.w), g.groups, x, weight, g.h.kernel, g.w.kernel,

@@ -11,6 +11,7 @@
 
 namespace neocog {
 
+// x and y may be slices of channels, as in conv_forward.
 template <class T>
 void conv_transpose_forward(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight,
                             const Epilogue<T>&, Image<T> y);

@@ -110,7 +110,7 @@ void forward_pixels(const PoolGeometry& g, Image<const T> x, Image<T> y, int64_t
     PoolPixels<T> pixels{};
     pixels.x = x.at(part.n, part.c, 0, 0);
     pixels.x_row = x.stride_h();
-    pixels.x_column = x.c;
+    pixels.x_column = x.stride_w();
     pixels.rows = g.h.span[i];
     pixels.row_step = g.h.dilation;
     pixels.columns = g.w.span.data();
@@ -119,7 +119,7 @@ void forward_pixels(const PoolGeometry& g, Image<const T> x, Image<T> y, int64_t
     pixels.end = end;
     pixels.channels = part.channels;
     pixels.y = y.at(part.n, part.c, i, 0);
-    pixels.y_column = y.c;
+    pixels.y_column = y.stride_w();
     pixels.index = index == nullptr ? nullptr : index + (pixels.y - y.data);
     pixels.width = x.w;
     pixels.row = divisor.h.data() + (divisor.h.empty() ? 0 : i);
@@ -131,8 +131,9 @@ void forward_pixels(const PoolGeometry& g, Image<const T> x, Image<T> y, int64_t
 template <class T>
 void forward(const PoolGeometry& g, Image<const T> x, Image<T> y, int64_t* index,
              const Divisors<T>& divisor) {
-  if (in_pixels(x)) {
-    if (index == nullptr && strips_of_pixels(g, x.c, pool_kernels<T>().lanes)) {
+  const bool dense = x.dense() && y.dense();
+  if (in_pixels(x) || !dense) {
+    if (index == nullptr && dense && strips_of_pixels(g, x.c, pool_kernels<T>().lanes)) {
       forward_strips(g, x.n, x.c, x, y, divisor);
     } else {
       forward_pixels(g, x, y, index, divisor);
