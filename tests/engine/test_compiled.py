@@ -9,7 +9,9 @@ import neocog
 import numpy as np
 import pytest
 import reference_graph
+from batches_in_parts import cut_all_batches
 from helpers import assert_laid_out, lay_out
+from neocog.engine import batches
 from neocog.engine.compiled import CompiledModel
 from neocog.engine.graph import Graph, GraphError, Input, Node
 
@@ -81,12 +83,14 @@ class Network:
 
 @pytest.mark.parametrize("seed", range(25))
 @pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_random_networks(seed, layout):
-    """No step writes over what a later one still reads, whatever lives how long."""
+@pytest.mark.parametrize("cached", [batches.CACHED, 10000])
+def test_random_networks(seed, layout, cached, monkeypatch):
+    """No step writes over what a later one still reads, whatever lives how long, with batches in parts and whole."""
+    cut_all_batches(monkeypatch, cached)
     rng = np.random.default_rng(seed)
     network = Network(rng, 24)
     model = CompiledModel(network.graph)
-    for batch, height, width in ((1, 7, 9), (2, 16, 13)):
+    for batch, height, width in ((1, 7, 9), (2, 16, 13), (5, 6, 8)):
         x = lay_out(rng.standard_normal((batch, 4, height, width)).astype(np.float32), layout)
         expected = reference_graph.run(network.graph, [x])
         for _ in range(2):  # the second run has another's leavings in its memory

@@ -91,6 +91,7 @@ class PlannedStep:
     node: str
     op: str
     operations: int = 0  # a multiply-add is two
+    origin: PlannedStep | None = None  # the step that this one does a part of
 
 
 @dataclass

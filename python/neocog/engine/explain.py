@@ -119,10 +119,17 @@ def profile(plan: Plan, seconds: Sequence[Sequence[float]], calls: Sequence[floa
 
 
 def _steps(plan: Plan, seconds: Sequence[float | None]) -> list[StepInfo]:
-    return [
-        StepInfo(step.node, step.op, kernel or step.method, step.writes[0].shape, step.operations, time)
-        for step, kernel, time in zip(plan.steps, plan.program.kernels, seconds, strict=True)
-    ]
+    """Steps that are done in parts are one."""
+    merged: dict[int, StepInfo] = {}
+    for part, kernel, time in zip(plan.steps, plan.program.kernels, seconds, strict=True):
+        step = part.origin or part
+        before = merged.get(id(step))
+        if before is not None and before.seconds is not None and time is not None:
+            time += before.seconds
+        merged[id(step)] = StepInfo(
+            step.node, step.op, kernel or step.method, step.writes[0].shape, step.operations, time
+        )
+    return list(merged.values())
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
