@@ -68,8 +68,18 @@ def _padded(x: Array, pads: tuple[int, int, int, int], p: int, q: int) -> Array:
 
 
 @remembered
-def magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: int = 1, whole: bool = False) -> Array:
-    """|A^T| (sum over c of |G w G^T| * (|B^T| |x| |B|)) |A| per output; pads are top, bottom, left, right."""
+def magnitude(
+    x: Array,
+    weight: Array,
+    pads: tuple[int, int, int, int],
+    groups: int = 1,
+    whole: bool = False,
+    rounded: bool = False,
+) -> Array:
+    """|A^T| (sum over c of |G w G^T| * (|B^T| |x| |B|)) |A| per output; pads are top, bottom, left, right.
+
+    |G| |w| |G^T| for |G w G^T| where kernels are `rounded` while they are transformed.
+    """
     x, weight = abs(np.asarray(x, np.float64)), np.asarray(weight, np.float64)
     n, _, height, width = x.shape
     taps_h, taps_w = weight.shape[2:]
@@ -83,7 +93,7 @@ def magnitude(x: Array, weight: Array, pads: tuple[int, int, int, int], groups: 
         for j, mw in tiles(q, taps_w, whole):
             aw, gw, bw = matrices(mw, taps_w)
             if (mh, mw) not in kernels:
-                u = abs(gh @ grouped @ gw.T)
+                u = abs(gh) @ abs(grouped) @ abs(gw).T if rounded else abs(gh @ grouped @ gw.T)
                 kernels[mh, mw] = u.reshape(*u.shape[:3], -1).transpose(3, 0, 1, 2)
             d = padded[:, :, i : i + len(bh), j : j + len(bw)]
             v = (abs(bh) @ d @ abs(bw).T).reshape(n, groups, -1, len(bh) * len(bw))

@@ -36,6 +36,7 @@ CASES = {
     "one_dimension": Conv((2, 48, 1, 700), (50, 48, 1, 3), padding=(0, 1)),
     "one_dimension_dilated": Conv((2, 48, 1, 700), (50, 48, 1, 3), padding=(0, 9), dilation=(1, 9)),
     "five_by_five": Conv((2, 33, 20, 21), (50, 33, 5, 5), padding=2),
+    "few_tiles": Conv((2, 256, 7, 7), (260, 256, 3, 3), padding=1),
     "grouped": Conv((2, 64, 19, 17), (64, 32, 3, 3), padding=1, groups=2),
     "groups_of_few_output_channels": Conv((2, 12, 23, 29), (6, 4, 3, 3), padding=1, groups=3),
     "groups_of_8": Conv((2, 72, 23, 29), (72, 8, 3, 3), padding=1, groups=9),

@@ -62,6 +62,7 @@ enum KeptForm : int64_t {
   kCol2im,
   kNarrowGroups,
   kWinogradKernels,
+  kWinogradTaps,
   kWinogradGroups,
   kRows,
   kColumns,

@@ -1,8 +1,8 @@
 // Kernel bodies of winograd_kernels.h, compiled once per instruction set; no include guard on purpose.
 #include "core/constant.h"
 #include "core/window.h"
+#include "ops/conv/winograd_few_tiles-inl.h"
 #include "ops/conv/winograd_kernels.h"
-#include "ops/conv/winograd_points-inl.h"
 
 namespace neocog::NEOCOG_ISA {
 namespace {
@@ -338,7 +338,7 @@ void winograd_weight(int64_t taps_h, int64_t taps_w, const T* m, int64_t m_strid
 template <class T>
 constexpr WinogradKernels<T> kWinogradTable = {
     &winograd_filter<T>, &winograd_input<T>,    &winograd_input_rows<T>, &winograd_input_row<T>,
-    &winograd_output<T>, &winograd_gradient<T>, &winograd_weight<T>};
+    &winograd_output<T>, few_tiles_kernel<T>(), &winograd_gradient<T>,   &winograd_weight<T>};
 
 }  // namespace
 

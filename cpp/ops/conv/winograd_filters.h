@@ -34,9 +34,18 @@ struct WinogradFilters {
     }
   }
 
-  // taps (taps of a phase, channels c0 to c1, columns of a panel of `split`); transposed, turned by 180
-  // degrees.
-  void pack_taps(int64_t g, int64_t panel, int64_t phase, int64_t c0, int64_t c1, T* taps) const {
+  // taps (channels, taps, columns of a panel), for few_tiles.
+  void pack_panel(int64_t g, int64_t panel, T* taps) const {
+    for (int64_t c = 0; c < plan.in_group; c += kFilterChannels) {
+      pack_taps(g, panel, 0, c, std::min(plan.in_group, c + kFilterChannels), taps + c * 9 * width(panel),
+                true);
+    }
+  }
+
+  // taps (taps of a phase, channels c0 to c1, columns of a panel of `split`), or channels before taps;
+  // transposed, turned by 180 degrees.
+  void pack_taps(int64_t g, int64_t panel, int64_t phase, int64_t c0, int64_t c1, T* taps,
+                 bool by_channel = false) const {
     const GemmKernels<T>& kernels = gemm_kernels<T>();
     const int64_t count = c1 - c0, vectors = plan.split.width(panel);
     const WindowAxis &h = geometry.h, &w = geometry.w;
@@ -53,13 +62,15 @@ struct WinogradFilters {
       std::fill_n(taps, of_phase * count * vectors * kernels.lanes, T(0));
     }
     const T* const of_group = weight + g * plan.in_group * plan.out_group * size;
+    const int64_t step = by_channel ? 1 : count, channel_step = by_channel ? of_phase : 1;
     std::array<int64_t, kWinogradMostTaps * kFilterChannels> place;
     PanelSource<T> source{of_group, plan.out_group, plan.in_group * size, 1,
                           0,        count * size,   place.data(),         0};
     if (role == WeightRole::kForward) {
       source.data += c0 * size;
       for (int64_t c = 0; c < count; ++c) {
-        for (int64_t t = 0; t < size; ++t) place[c * size + t] = index[t] < 0 ? -1 : index[t] * count + c;
+        for (int64_t t = 0; t < size; ++t)
+          place[c * size + t] = index[t] < 0 ? -1 : index[t] * step + c * channel_step;
       }
     } else {
       source = {of_group + c0 * plan.out_group * size,
@@ -69,8 +80,8 @@ struct WinogradFilters {
                 plan.out_group * size,
                 size,
                 place.data(),
-                1};
-      for (int64_t t = 0; t < size; ++t) place[t] = index[t] < 0 ? -1 : index[t] * count;
+                channel_step};
+      for (int64_t t = 0; t < size; ++t) place[t] = index[t] < 0 ? -1 : index[t] * step;
     }
     kernels.pack_panel(source, plan.split.begin(panel) * kernels.lanes, vectors, taps);
   }

@@ -6,6 +6,7 @@
 // the edges leave out the points before infinity, so all share the transformed kernels.
 #pragma once
 
+#include "core/fetch.h"
 #include "core/isa.h"
 
 namespace neocog {
@@ -13,6 +14,8 @@ namespace neocog {
 // Inputs under a full tile along a transformed axis, and points; at most.
 inline constexpr int64_t kWinogradPixels = 6;
 inline constexpr int64_t kWinogradMostPoints = kWinogradPixels * kWinogradPixels;
+
+inline constexpr int64_t kWinogradFewTiles = 4;
 
 // A kernel, by its taps along each axis: 1, 3 or 5; or 1 or 2; or 4 and 4.
 constexpr bool winograd_has(int64_t taps_h, int64_t taps_w) {
@@ -64,6 +67,16 @@ struct WinogradOutput {
   int64_t row0, col0, rows, cols;  // pixels of the tile that exist: [row0, rows) x [col0, cols), at least 1
 };
 
+// So few tiles that their sums of a row of points fit the registers (kWinogradFewTiles).
+template <class T>
+struct WinogradFewTiles {
+  const T* taps;  // (channels, 9, lanes) of one vector of kernels
+  const T* v;     // (6 rows of points, channels, tiles, 6 points)
+  int64_t channels;
+  T* m;           // (tiles, 36 points, lanes) sums of products
+  Ahead<T> next;  // what will be needed after this
+};
+
 // Kernels of (taps_h, taps_w).
 template <class T>
 struct WinogradKernels {
@@ -79,6 +92,9 @@ struct WinogradKernels {
   void (*input_row)(int64_t taps, const T* z, int64_t size, int64_t tiles, T* v, int64_t tile_v,
                     int64_t point_v);
   void (*output)(const WinogradOutput<T>&);
+  // Products of kWinogradFewTiles tiles with kernels of 3x3 that are transformed in registers, in T, at each
+  // use: the taps are a quarter of the transformed kernels. Null where there are too few registers.
+  void (*few_tiles)(const WinogradFewTiles<T>&);
   // The weight gradient on the same tiles and points: G^T [sum of (A dy A^T) * (B^T x B)] G.
   // v[p * v_stride + c] = (A d_c A^T)[p] with d_c[t] = pixel[t][c], t of a full tile, c < channels.
   void (*gradient)(int64_t taps_h, int64_t taps_w, const T* const* pixel, int64_t channels, T* v,

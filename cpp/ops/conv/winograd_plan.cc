@@ -53,6 +53,7 @@ struct Leasts {
   int64_t taps_of_paired;
 };
 constexpr int64_t kFewestPaired = 3;
+constexpr int64_t kFewTilesChannels = 256, kFewTilesPixels = 25;
 constexpr Leasts kForward{{{{16, 400}, {40, 144}, {64, 100}}},
                           {32, 150},
                           {48, 200},
@@ -117,6 +118,22 @@ bool possible(const ConvGeometry& g) {
   return winograd_has(winograd_taps(g.h), winograd_taps(g.w)) && g.h.kernel * g.w.kernel > 1;
 }
 
+// Whether an image of h x w outputs, or several, is once or twice kWinogradFewTiles tiles, for a kernel that
+// transforms its weights in registers.
+template <class T>
+bool few_tiles(const ConvGeometry& g, int64_t h, int64_t w) {
+  if constexpr (std::is_same_v<T, float>) {
+    constexpr int64_t tile = winograd_tile(3);
+    const int64_t tiles = g.batch * ceil_div(h, tile) * ceil_div(w, tile);
+    return winograd_kernels<T>().few_tiles != nullptr && g.h.kernel == 3 && g.w.kernel == 3 &&
+           g.h.stride == 1 && g.w.stride == 1 && g.h.dilation == 1 && g.w.dilation == 1 &&
+           (tiles == kWinogradFewTiles || tiles == 2 * kWinogradFewTiles) &&
+           g.batch * h * w * kWinogradFewTiles >= kFewTilesPixels * tiles &&
+           std::min(g.in_channels, g.out_channels) / g.groups >= kFewTilesChannels;
+  }
+  return false;
+}
+
 // Of the smallest image that one tile can lie in, along the transformed axes.
 int64_t smaller_side(const ConvGeometry& g, int64_t h, int64_t w) {
   return std::min(g.h.kernel == 1 ? w : h / g.h.dilation, g.w.kernel == 1 ? h : w / g.w.dilation);
@@ -131,11 +148,14 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const int64_t groups = g.groups, in = x.c / groups, out = y.c / groups;
   const int64_t images = y.n * window.remainders();
   const bool paired = window.in_phases() > 1 && winograd_paired(g);
-  const TileAxis h(ceil_div(y.h + window.before_h, window.step_h * window.out_h), winograd_taps(g.h), paired),
-      w(ceil_div(y.w + window.before_w, window.step_w * window.out_w), winograd_taps(g.w), paired);
+  const bool few = few_tiles<T>(g, y.h, y.w), whole = paired || few;
+  const TileAxis h(ceil_div(y.h + window.before_h, window.step_h * window.out_h), winograd_taps(g.h), whole),
+      w(ceil_div(y.w + window.before_w, window.step_w * window.out_w), winograd_taps(g.w), whole);
   const int64_t all = images * h.tiles * w.tiles;
   const bool one = all <= kOneBlockTiles && !window.beside;
-  const int64_t vectors = one ? std::min(kernels.max_vectors, kOneBlockVectors) : kernels.max_vectors;
+  const int64_t vectors = few   ? 1
+                          : one ? std::min(kernels.max_vectors, kOneBlockVectors)
+                                : kernels.max_vectors;
   WinogradPlan plan{in,
                     out,
                     kernels.lanes,
@@ -148,6 +168,7 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
                     paired,
                     0,
                     one,
+                    few,
                     1,
                     1,
                     1,
@@ -193,7 +214,7 @@ bool winograd_suits(const ConvGeometry& g, WeightRole role) {
   const int64_t h = forward ? g.h.out() : g.h.in / winograd_phases(g.h);
   const int64_t w = forward ? g.w.out() : g.w.in / winograd_phases(g.w);
   return (forward || !winograd_paired(g)) && smaller_side(g, h, w) >= 2 &&
-         enough(g, kForward, g.batch * h * w);
+         (enough(g, kForward, g.batch * h * w) || few_tiles<T>(g, h, w));
 }
 
 template <class T>

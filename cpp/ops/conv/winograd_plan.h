@@ -117,8 +117,9 @@ struct WinogradPlan {
   int64_t in_phases, out_phases;
   int64_t at_once;  // phases of the inputs that are transformed together
   bool paired;
-  int64_t rows;                        // of tiles, in all images
-  bool one_block;                      // kernels are transformed where they are used
+  int64_t rows;    // of tiles, in all images
+  bool one_block;  // kernels are transformed where they are used
+  bool few;        // in registers: a multiple of kWinogradFewTiles tiles, all of them full
   int64_t blocks_h, blocks_w, chunks;  // blocks, and items that share a block's inputs
   int64_t cols;                        // of tiles, in all blocks but the last of a row
   int64_t tiles;                       // of the largest block
@@ -133,6 +134,7 @@ struct WinogradPlan {
   int64_t size_m() const { return tiles * points() * (at_once < in_phases ? split.vectors * lanes : panel); }
   int64_t point_u(int64_t width) const { return in_phases * in_group * width + kWinogradLine; }
   int64_t size_u() const { return points() * point_u(panel); }
+  int64_t size_taps() const { return in_group * h.taps * w.taps * panel; }  // of one panel, for `few`
   TileBlock block(int64_t i, int64_t j) const {
     return {rows * i / blocks_h, rows * (i + 1) / blocks_h, j * cols, std::min(w.tiles, (j + 1) * cols)};
   }

@@ -1,0 +1,120 @@
+"""3x3 kernels over so few tiles that they are transformed in registers: late layers of a network with one image."""
+
+from __future__ import annotations
+
+import helpers
+import neocog
+import numpy as np
+import pytest
+import reference
+import reference_winograd
+from neocog import _core, ops
+from neocog.engine.compiled import CompiledModel
+from neocog.engine.graph import Graph, Input, Node
+from winograd_cases import DIRECT, TRANSFORMS, Case, arrays, kernel_of
+
+CASES = {
+    "7x7": Case((1, 256, 7, 7), (256, 256, 3, 3)),
+    "channels_that_fill_no_vectors": Case((1, 270, 8, 5), (259, 270, 3, 3)),
+    "many_channels": Case((1, 512, 6, 8), (272, 512, 3, 3)),
+    "groups": Case((1, 512, 7, 6), (512, 256, 3, 3), groups=2),
+    "four_images": Case((4, 256, 4, 3), (256, 256, 3, 3)),
+    "a_row_of_tiles": Case((1, 256, 4, 15), (260, 256, 3, 3)),
+    "twice_as_many_tiles": Case((2, 264, 7, 7), (256, 264, 3, 3)),
+    "eight_images": Case((8, 256, 3, 4), (256, 256, 3, 3)),
+    "no_padding": Case((1, 256, 10, 9), (256, 256, 3, 3), (0, 0, 0, 0)),
+    "uneven_padding": Case((1, 256, 5, 6), (256, 256, 3, 3), (0, 2, 4, 0)),
+}
+named = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
+
+
+def expected_kernel(case: Case, isa: str) -> str:
+    """Kernels are transformed in the registers of AVX-512 alone; elsewhere these layers are summed directly."""
+    return case.kernel if isa == "avx512" else DIRECT
+
+
+@named
+def test_forward_is_within_the_documented_bound(case, isa, layout, rng):
+    x, weight, bias = arrays(case, layout, rng)
+    assert kernel_of(case, x, weight) == expected_kernel(case, isa)
+    y = ops.conv2d(x, weight, bias, **case.steps)
+    expected = reference.conv2d(x, weight, bias, **case.steps)
+    magnitude = reference_winograd.magnitude(x, weight, case.pads, case.groups, whole=True, rounded=True)
+    helpers.assert_within(y, expected, magnitude + abs(bias)[:, None, None], case.weight[1] + TRANSFORMS)
+    helpers.assert_same_layout(y, x)
+    with neocog.strict():
+        same = ops.conv2d(x, weight, bias, **case.steps).tobytes() == y.tobytes()
+    assert same == (isa != "avx512")
+
+
+@named
+def test_input_gradient_is_within_the_documented_bound(case, isa, layout, rng):
+    x, weight, _ = arrays(case, layout, rng)
+    grad_y = np.empty_like(ops.conv2d(x, weight, **case.steps))
+    grad_y[...] = rng.standard_normal(grad_y.shape)
+    grad_x, _, _ = ops.conv2d_backward(grad_y, x, weight, output_mask=(True, False, False), **case.steps)
+    expected, _, _ = reference.conv2d_backward(grad_y, x, weight, **case.steps)
+    grouped = weight.reshape(case.groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+    turned = grouped.reshape(-1, weight.shape[0] // case.groups, 3, 3)[..., ::-1, ::-1]
+    pads = tuple(2 - pad for pad in case.pads)
+    magnitude = reference_winograd.magnitude(grad_y, turned, pads, case.groups, whole=True, rounded=True)
+    helpers.assert_within(grad_x, expected, magnitude, weight.shape[0] // case.groups + TRANSFORMS)
+    helpers.assert_same_layout(grad_x, x)
+
+
+@pytest.mark.parametrize("positive", [False, True], ids=["normal", "after_relu"])
+@pytest.mark.parametrize("channels", [256, 512, 1024])
+def test_errors_stay_near_those_of_the_plain_sum(channels, positive, rng):
+    """Short sums make up for the transforms: RMS at most 1.5 times direct's, the largest error no larger."""
+    case = Case((1, channels, 7, 7), (256, channels, 3, 3))
+    x, weight, _ = arrays(case, "NCHW", rng)
+    x = np.maximum(x, 0) if positive else x
+    expected = reference.conv2d(x, weight, **case.steps)
+    errors = [ops.conv2d(x, weight, algorithm=name, **case.steps) - expected for name in ("auto", "direct")]
+    auto, direct = (np.sqrt((error**2).mean()) for error in errors)
+    assert auto <= 1.5 * direct
+    assert abs(errors[0]).max() <= max(2e-6 * abs(expected).max(), abs(errors[1]).max())
+
+
+@named
+def test_the_same_bits_for_any_number_of_threads_and_for_kept_weights(case, layout, threads, rng):
+    x, weight, bias = arrays(case, layout, rng)
+    results = [ops.conv2d(x, weight, bias, activation="relu", **case.steps)]
+    neocog.set_num_threads(1)
+    results.append(ops.conv2d(x, weight, bias, activation="relu", **case.steps))
+    pads = [list(case.pads[:2]), list(case.pads[2:])]
+    window = {"stride": [1, 1], "padding": pads, "dilation": [1, 1], "groups": case.groups, "activation": "relu"}
+    graph = Graph(
+        [Input("x", x.shape)], ["y"], [Node("conv", ("x", "w", "b"), ("y",), window)], {"w": weight, "b": bias}
+    )
+    model = CompiledModel(graph)
+    results += [model(x), model(x)]
+    for y in results:
+        np.testing.assert_array_equal(y, results[0])
+
+
+def test_residuals(layout, rng):
+    case = CASES["twice_as_many_tiles"]
+    x, weight, bias = arrays(case, layout, rng)
+    y = ops.conv2d(x, weight, bias, **case.steps)
+    window = {"stride": [1, 1], "padding": [[1, 1], [1, 1]], "dilation": [1, 1], "activation": "relu"}
+    node = Node("conv", ("x", "w", "b", "r"), ("y",), window)
+    graph = Graph([Input("x", x.shape), Input("r", y.shape)], ["y"], [node], {"w": weight, "b": bias})
+    residual = helpers.lay_out(helpers.normal(rng, y.shape), layout)
+    np.testing.assert_array_equal(CompiledModel(graph)(x, residual), np.maximum(y + residual, 0))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_stays_in_its_image(bad, layout, rng):
+    x, weight = helpers.normal(rng, (8, 256, 4, 4)), helpers.normal(rng, (256, 256, 3, 3))
+    clean = ops.conv2d(x, weight, padding=1)
+    x[1, 3, 2, 2] = bad
+    y = ops.conv2d(helpers.lay_out(x, layout), weight, padding=1)
+    assert not np.isfinite(y[1]).any()
+    np.testing.assert_array_equal(y[2:], clean[2:])
+
+
+@pytest.mark.parametrize("shape", [(1, 256, 4, 4), (1, 255, 7, 7), (1, 256, 7, 9)])
+def test_fewer_tiles_and_channels_are_summed_directly(shape, isa):
+    weight = np.zeros((256, shape[1], 3, 3), np.float32)
+    assert _core.conv_kernel(shape, weight, (1, 1), (1,) * 4, (1, 1), 1, True).startswith("direct")
