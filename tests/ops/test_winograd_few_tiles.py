@@ -65,14 +65,14 @@ def test_input_gradient_is_within_the_documented_bound(case, isa, layout, rng):
 @pytest.mark.parametrize("positive", [False, True], ids=["normal", "after_relu"])
 @pytest.mark.parametrize("channels", [256, 512, 1024])
 def test_errors_stay_near_those_of_the_plain_sum(channels, positive, rng):
-    """Short sums make up for the transforms: RMS at most 1.5 times direct's, the largest error no larger."""
+    """RMS at most 2.5 times direct's, the largest error at most 2e-6 of the largest value, or direct's."""
     case = Case((1, channels, 7, 7), (256, channels, 3, 3))
     x, weight, _ = arrays(case, "NCHW", rng)
     x = np.maximum(x, 0) if positive else x
     expected = reference.conv2d(x, weight, **case.steps)
     errors = [ops.conv2d(x, weight, algorithm=name, **case.steps) - expected for name in ("auto", "direct")]
     auto, direct = (np.sqrt((error**2).mean()) for error in errors)
-    assert auto <= 1.5 * direct
+    assert auto <= 2.5 * direct
     assert abs(errors[0]).max() <= max(2e-6 * abs(expected).max(), abs(errors[1]).max())
 
 

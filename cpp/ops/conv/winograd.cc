@@ -23,6 +23,9 @@ struct Workspace {
   std::array<int64_t*, 4> row, out;  // tiles that have a point: all; those full in height; in width; in both
 };
 
+// Terms of a sum; longer ones are sums of such sums, which err less.
+constexpr int64_t kMostTerms = 192;
+
 // What every item of a call shares.
 template <class T>
 struct WinogradCall {
@@ -103,10 +106,15 @@ struct WinogradCall {
       const Ahead<T> next = p + 1 < plan.points()
                                 ? Ahead<T>{u + (p + 1) * point_u + begin * of_place, (end - begin) * of_place}
                                 : after;
-      kernels.taps_panel({v + p * plan.point_v + (first - begin) * plan.in_group, space.row[kind], &no_tap,
-                          counts[kind], 1, (last - first) * plan.in_group, u + p * point_u + first * of_place,
-                          columns / kernels.lanes, columns, nullptr, m + p * columns, space.out[kind], false,
-                          T(0), T(0), next, begin > span.begin});
+      const int64_t terms = (last - first) * plan.in_group, sums = ceil_div(terms, kMostTerms);
+      for (int64_t i = 0; i < sums; ++i) {
+        const int64_t k0 = terms * i / sums, k1 = terms * (i + 1) / sums;
+        kernels.taps_panel({v + p * plan.point_v + (first - begin) * plan.in_group + k0, space.row[kind],
+                            &no_tap, counts[kind], 1, k1 - k0,
+                            u + p * point_u + first * of_place + k0 * columns, columns / kernels.lanes,
+                            columns, nullptr, m + p * columns, space.out[kind], false, T(0), T(0),
+                            next.part(i, i + 1, sums), begin > span.begin || i > 0});
+      }
     }
   }
 

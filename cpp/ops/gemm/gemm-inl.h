@@ -29,6 +29,21 @@ NEOCOG_INLINE void fetch_vectors(const T* first) {
   for (int64_t i = 0; i < NR * Vec<T>::lanes; i += line) __builtin_prefetch(first + i, kWrite);
 }
 
+// Adds what lies where the results of a tile go.
+template <int MR, int NR, class T>
+NEOCOG_INLINE void add_rows(const TapsPanel<T>& g, int64_t p, const T* from, Vec<T> (&acc)[MR][NR]) {
+  using V = Vec<T>;
+  const int64_t tail = g.columns - (NR - 1) * V::lanes;
+#pragma GCC unroll 16
+  for (int i = 0; i < MR; ++i) {
+    const T* row = from + g.out[p + i];
+#pragma GCC unroll 8
+    for (int j = 0; j < NR; ++j, row += V::lanes) {
+      acc[i][j] = acc[i][j] + (j == NR - 1 && tail < V::lanes ? V::load_n(row, tail) : V::load(row));
+    }
+  }
+}
+
 template <class T, int MR, int NR>
 NEOCOG_INLINE void taps_tile(const TapsPanel<T>& g, int64_t p, Fetch<T>& fetch, int64_t lines) {
   using V = Vec<T>;
@@ -37,22 +52,12 @@ NEOCOG_INLINE void taps_tile(const TapsPanel<T>& g, int64_t p, Fetch<T>& fetch, 
 #pragma GCC unroll 8
   for (int j = 0; j < NR; ++j) {
     V start = V::zero();
-    if (g.bias != nullptr) {
+    if (g.bias != nullptr && !g.accumulate) {
       const T* bias = g.bias + j * V::lanes;
       start = j == NR - 1 && tail < V::lanes ? V::load_n(bias, tail) : V::load(bias);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < MR; ++i) acc[i][j] = start;
-  }
-  if (g.accumulate) {
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i) {
-      const T* y = g.y + g.out[p + i];
-#pragma GCC unroll 8
-      for (int j = 0; j < NR; ++j, y += V::lanes) {
-        acc[i][j] = j == NR - 1 && tail < V::lanes ? V::load_n(y, tail) : V::load(y);
-      }
-    }
   }
   if (g.ahead_of_y) {
 #pragma GCC unroll 16
@@ -82,17 +87,9 @@ NEOCOG_INLINE void taps_tile(const TapsPanel<T>& g, int64_t p, Fetch<T>& fetch, 
       }
     }
   }
-  if (g.residual != nullptr) {
-#pragma GCC unroll 16
-    for (int i = 0; i < MR; ++i) {
-      const T* residual = g.residual + g.out[p + i];
-#pragma GCC unroll 8
-      for (int j = 0; j < NR; ++j, residual += V::lanes) {
-        acc[i][j] =
-            acc[i][j] + (j == NR - 1 && tail < V::lanes ? V::load_n(residual, tail) : V::load(residual));
-      }
-    }
-  }
+  // Sums of their own: the shorter a chain of additions is, the less it errs.
+  if (g.accumulate) add_rows<MR, NR>(g, p, g.y, acc);
+  if (g.residual != nullptr) add_rows<MR, NR>(g, p, g.residual, acc);
   if (g.clamp) {
     const V lo = V::set1(g.lo), hi = V::set1(g.hi);
 #pragma GCC unroll 16

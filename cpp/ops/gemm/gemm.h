@@ -32,7 +32,7 @@ struct TapsPanel {
   bool clamp;          // y = min(hi, max(lo, y)), NaN stays NaN
   T lo, hi;
   Ahead<T> next = {};           // what will be needed after this panel
-  bool accumulate = false;      // starts from y instead of the bias
+  bool accumulate = false;      // adds to y, and no bias
   const T* residual = nullptr;  // laid out as y: added to the sums before they are clamped
   bool ahead_of_y = false;      // asks for y and the residual while the products of a tile are made
 };

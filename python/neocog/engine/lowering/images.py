@@ -219,8 +219,11 @@ def _pool_window(
 
 
 def _alike(build: Builder, x: View, y: View) -> tuple[View, View]:
-    """x in the layout of y, for kernels that take one layout."""
-    order = None if y.is_dense() else last_order(len(y.shape))
+    """x in the layout of y, for kernels that take one layout; a y of one pixel or channel lies in both."""
+    last = last_order(len(y.shape))
+    if y.is_dense() and y.is_dense(last) and x.is_dense(last):
+        return x, y
+    order = None if y.is_dense() else last
     return build.ordered_view(x, order), y
 
 
