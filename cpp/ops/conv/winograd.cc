@@ -244,9 +244,6 @@ struct WinogradCall {
   }
 };
 
-// Taps of the next panel that are asked for before it begins.
-constexpr int64_t kFewAhead = 32 * 9 * 16;
-
 // All tiles are one block: inputs first, then the panels, each with the transform of its kernels, if they are
 // not kept.
 template <class T>
@@ -278,6 +275,9 @@ void run_one_block(const WinogradCall<T>& call, T* v, const T* kept,
     }
   });
 }
+
+// Taps of the next panel that are asked for before it begins.
+constexpr int64_t kFewAhead = 32 * 9 * 16;
 
 // So few tiles that kernels are transformed in registers, each time they are used.
 template <class T>
