@@ -11,7 +11,7 @@ import reference_winograd
 from neocog import _core, ops
 from neocog.engine.compiled import CompiledModel
 from neocog.engine.graph import Graph, Input, Node
-from winograd_cases import DIRECT, TRANSFORMS, Case, arrays, kernel_of
+from winograd_cases import DIRECT, TRANSFORMS, Case, arrays, kernel_of, some_grad_y, turned
 
 CASES = {
     "7x7": Case((1, 256, 7, 7), (256, 256, 3, 3)),
@@ -50,14 +50,10 @@ def test_forward_is_within_the_documented_bound(case, isa, layout, rng):
 @named
 def test_input_gradient_is_within_the_documented_bound(case, isa, layout, rng):
     x, weight, _ = arrays(case, layout, rng)
-    grad_y = np.empty_like(ops.conv2d(x, weight, **case.steps))
-    grad_y[...] = rng.standard_normal(grad_y.shape)
+    grad_y = some_grad_y(case, x, weight, rng)
     grad_x, _, _ = ops.conv2d_backward(grad_y, x, weight, output_mask=(True, False, False), **case.steps)
     expected, _, _ = reference.conv2d_backward(grad_y, x, weight, **case.steps)
-    grouped = weight.reshape(case.groups, -1, *weight.shape[1:]).swapaxes(1, 2)
-    turned = grouped.reshape(-1, weight.shape[0] // case.groups, 3, 3)[..., ::-1, ::-1]
-    pads = tuple(2 - pad for pad in case.pads)
-    magnitude = reference_winograd.magnitude(grad_y, turned, pads, case.groups, whole=True, rounded=True)
+    magnitude = reference_winograd.magnitude(grad_y, *turned(case, weight), case.groups, whole=True, rounded=True)
     helpers.assert_within(grad_x, expected, magnitude, weight.shape[0] // case.groups + TRANSFORMS)
     helpers.assert_same_layout(grad_x, x)
 

@@ -59,6 +59,15 @@ def some_grad_y(case: Case, x: np.ndarray, weight: np.ndarray, rng: np.random.Ge
     return grad_y
 
 
+def turned(case: Case, weight: np.ndarray) -> tuple[np.ndarray, tuple[int, int, int, int]]:
+    """The kernels and the padding with which the input gradient is a convolution of grad_y."""
+    grouped = weight.reshape(case.groups, -1, *weight.shape[1:]).swapaxes(1, 2)
+    kernels = grouped.reshape(-1, weight.shape[0] // case.groups, *case.taps)[..., ::-1, ::-1]
+    high, wide = (taps - 1 for taps in case.taps)
+    top, bottom, left, right = case.pads
+    return kernels, (high - top, high - bottom, wide - left, wide - right)
+
+
 def tiles_of(case: Case, grad_y: np.ndarray) -> int:
     """How many products a point adds up."""
     return len(grad_y) * math.prod(
