@@ -23,16 +23,16 @@ inline int64_t pitch_of(const Operand& operand) {
 }
 
 // Whether images must be dense.
-enum class Slices { kNo, kOfChannels };
+enum class Slices { kNone, kOfChannels };
 
 // An image without its memory, (N, C, H, W) or (N, C, L): the layout in which it is dense, `preferred` where
 // both fit.
 inline Image<float> image_of(const Operand& operand, Layout preferred = Layout::kChannelsLast,
-                             Slices slices = Slices::kNo) {
+                             Slices slices = Slices::kNone) {
   require(operand.ndim() == 3 || operand.ndim() == 4, "images must have three or four axes");
   constexpr int64_t kLast3[] = {0, 2, 1}, kLast4[] = {0, 2, 3, 1};
   const bool first = operand.dense(), last = operand.dense(operand.ndim() == 3 ? kLast3 : kLast4);
-  const int64_t pitch = first || last ? operand.shape[1] : slices == Slices::kNo ? 0 : pitch_of(operand);
+  const int64_t pitch = first || last ? operand.shape[1] : slices == Slices::kNone ? 0 : pitch_of(operand);
   require(pitch > 0 || first || last, "images must be dense");
   const Layout layout = first && last ? preferred : first ? Layout::kChannelsFirst : Layout::kChannelsLast;
   const bool planar = operand.ndim() == 4;

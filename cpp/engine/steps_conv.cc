@@ -22,7 +22,7 @@ ConvGeometry geometry(const Image<float>& x, const std::array<int64_t, 4>& weigh
 
 // Images of x and y in one layout wherever both allow it.
 std::pair<Image<float>, Image<float>> images(const Operand& x, const Operand& y,
-                                             Slices slices = Slices::kNo) {
+                                             Slices slices = Slices::kNone) {
   check_operand(x);
   check_result(y);
   require(x.ndim() == y.ndim(), "images must have as many axes");

@@ -12,7 +12,7 @@ struct Images {
   Image<float> x, y;
 };
 
-Images images(const Operand& x, const Operand& y, Slices slices = Slices::kNo) {
+Images images(const Operand& x, const Operand& y, Slices slices = Slices::kNone) {
   check_operand(x);
   check_result(y);
   require(x.ndim() == y.ndim(), "images must have as many axes");
