@@ -36,9 +36,9 @@ struct WinogradFilters {
 
   // taps (channels, taps, columns of a panel), for few_tiles.
   void pack_panel(int64_t g, int64_t panel, T* taps) const {
+    const int64_t of_channel = plan.h.taps * plan.w.taps * width(panel);
     for (int64_t c = 0; c < plan.in_group; c += kFilterChannels) {
-      pack_taps(g, panel, 0, c, std::min(plan.in_group, c + kFilterChannels), taps + c * 9 * width(panel),
-                true);
+      pack_taps(g, panel, 0, c, std::min(plan.in_group, c + kFilterChannels), taps + c * of_channel, true);
     }
   }
 
