@@ -1,6 +1,8 @@
 // Programs and the weights of their layers; no arithmetic and no choices.
 #include "bindings/engine.h"
 
+#include <tuple>
+
 #include "bindings/conv_arguments.h"
 #include "core/parallel.h"
 #include "engine/operands.h"
@@ -93,12 +95,27 @@ EpilogueArguments epilogue(const std::optional<Operand>& bias, const std::option
   return {bias, residual, activation_of(activation), static_cast<float>(alpha)};
 }
 
+// Kernel, stride, padding and dilation of a pooling.
+using PoolNumbers = std::tuple<Pair, Pair, Padding, Pair>;
+
+PooledArguments pooling(const Operand& y, const PoolNumbers& windows) {
+  const auto& [kernel, stride, padding, dilation] = windows;
+  return {{kernel, stride, dilation, padding}, y};
+}
+std::optional<PooledArguments> pooling(const std::optional<Operand>& y,
+                                       const std::optional<PoolNumbers>& windows) {
+  require(y.has_value() == windows.has_value(), "a pooling has windows and a result");
+  if (!y) return std::nullopt;
+  return pooling(*y, *windows);
+}
+
 void add_conv(Held& program, const Operand& x, const WeightArgument& weights,
-              const std::optional<Operand>& bias, const std::optional<Operand>& residual, const Operand& y,
-              const Pair& stride, const Padding& padding, const Pair& dilation, int64_t groups,
-              int activation, double alpha, bool bf16) {
+              const std::optional<Operand>& bias, const std::optional<Operand>& residual,
+              const std::optional<Operand>& y, const Pair& stride, const Padding& padding,
+              const Pair& dilation, int64_t groups, int activation, double alpha, bool bf16,
+              const std::optional<Operand>& pooled, const std::optional<PoolNumbers>& windows) {
   program.add(conv_step(x, source(weights), {stride, dilation, padding, groups},
-                        epilogue(bias, residual, activation, alpha), y, bf16));
+                        epilogue(bias, residual, activation, alpha), y, bf16, pooling(pooled, windows)));
   keep(program, weights);
 }
 
@@ -114,9 +131,11 @@ void add_conv_transpose(Held& program, const Operand& x, const WeightArgument& w
 void add_separable(Held& program, const Operand& x, const WeightArgument& depthwise,
                    const WeightArgument& pointwise, const std::optional<Operand>& bias,
                    const std::optional<Operand>& residual, const std::optional<Operand>& center,
-                   const std::optional<Operand>& scale, const std::optional<Operand>& shift, const Operand& y,
-                   const Pair& stride, const Padding& padding, const Pair& dilation, int activation,
-                   double alpha, int before_activation, double before_alpha) {
+                   const std::optional<Operand>& scale, const std::optional<Operand>& shift,
+                   const std::optional<Operand>& y, const Pair& stride, const Padding& padding,
+                   const Pair& dilation, int activation, double alpha, int before_activation,
+                   double before_alpha, const std::optional<Operand>& pooled,
+                   const std::optional<PoolNumbers>& windows) {
   const int64_t groups = image_of(x).c;
   std::optional<PrologueArguments> prologue;
   require(center.has_value() == scale.has_value() && scale.has_value() == shift.has_value(),
@@ -126,9 +145,23 @@ void add_separable(Held& program, const Operand& x, const WeightArgument& depthw
   }
   program.add(separable_conv_step(x, source(depthwise), source(pointwise), prologue,
                                   {stride, dilation, padding, groups},
-                                  epilogue(bias, residual, activation, alpha), y));
+                                  epilogue(bias, residual, activation, alpha), y, pooling(pooled, windows)));
   keep(program, depthwise);
   keep(program, pointwise);
+}
+
+bool conv_takes(const Operand& x, const WeightArgument& weights, const Pair& stride, const Padding& padding,
+                const Pair& dilation, int64_t groups, int activation, const Operand& pooled,
+                const PoolNumbers& windows) {
+  return conv_step_pools(x, source(weights), {stride, dilation, padding, groups}, activation_of(activation),
+                         pooling(pooled, windows));
+}
+
+bool separable_takes(const Operand& x, const WeightArgument& depthwise, const WeightArgument& pointwise,
+                     const Pair& stride, const Padding& padding, const Pair& dilation, const Operand& pooled,
+                     const PoolNumbers& windows) {
+  return separable_conv_step_pools(x, source(depthwise), source(pointwise),
+                                   {stride, dilation, padding, image_of(x).c}, pooling(pooled, windows));
 }
 
 }  // namespace
@@ -148,12 +181,18 @@ void bind_engine(py::module_& m) {
           "add_input", [](Held& p, int64_t elements) { return p.add_input(elements); }, "elements"_a)
       .def("add_output", &add_output, "shape"_a)
       .def("conv", &add_conv, "x"_a, "weights"_a, "bias"_a, "residual"_a, "y"_a, "stride"_a, "padding"_a,
-           "dilation"_a, "groups"_a, "activation"_a, "alpha"_a, "bf16"_a = false)
+           "dilation"_a, "groups"_a, "activation"_a, "alpha"_a, "bf16"_a = false, "pooled"_a = py::none(),
+           "windows"_a = py::none())
+      .def_static("conv_pools", &conv_takes, "x"_a, "weights"_a, "stride"_a, "padding"_a, "dilation"_a,
+                  "groups"_a, "activation"_a, "pooled"_a, "windows"_a)
       .def("conv_transpose", &add_conv_transpose, "x"_a, "weights"_a, "bias"_a, "residual"_a, "y"_a,
            "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "activation"_a, "alpha"_a)
       .def("separable_conv", &add_separable, "x"_a, "depthwise"_a, "pointwise"_a, "bias"_a, "residual"_a,
            "center"_a, "scale"_a, "shift"_a, "y"_a, "stride"_a, "padding"_a, "dilation"_a, "activation"_a,
-           "alpha"_a, "before_activation"_a, "before_alpha"_a)
+           "alpha"_a, "before_activation"_a, "before_alpha"_a, "pooled"_a = py::none(),
+           "windows"_a = py::none())
+      .def_static("separable_conv_pools", &separable_takes, "x"_a, "depthwise"_a, "pointwise"_a, "stride"_a,
+                  "padding"_a, "dilation"_a, "pooled"_a, "windows"_a)
       .def("run", &run, "inputs"_a, "timed"_a = false, "threads"_a = 0)
       .def("prepare", &prepare, "threads"_a = 0)
       .def_property_readonly("arena_bytes", [](const Held& p) { return p.arena_elements() * sizeof(float); })

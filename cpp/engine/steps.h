@@ -60,16 +60,36 @@ struct PrologueArguments {
   float alpha;
 };
 
+// Windows of a pooling, height first; how many there are, its result says.
+struct PoolArguments {
+  std::array<int64_t, 2> kernel, stride, dilation;
+  std::array<int64_t, 4> padding;  // height begin, end, width begin, end
+};
+
+// The maximum pooling of what a convolution computes, as a part of its step.
+struct PooledArguments {
+  PoolArguments windows;
+  Operand y;
+};
+
 // Images are (N, C, H, W), dense in one of the two layouts, or (N, C, L). Where channels or pixels are one,
 // both fit: the layout is then that of the other image.
 // With `bf16`, what suits it is computed from bfloat16 numbers (bf16_conv.h).
+// With `pooled`, y may be none: then it is not wanted itself.
 Step conv_step(const Operand& x, const WeightSource& weight, const WindowArguments&, const EpilogueArguments&,
-               const Operand& y, bool bf16);
+               const std::optional<Operand>& y, bool bf16, const std::optional<PooledArguments>& pooled);
 // The window is that of the convolution from y to x; y's size says how many outputs there are.
 Step conv_transpose_step(const Operand& x, const WeightSource& weight, const WindowArguments&,
                          const EpilogueArguments&, const Operand& y);
 Step separable_conv_step(const Operand& x, const WeightSource& depthwise, const WeightSource& pointwise,
                          const std::optional<PrologueArguments>&, const WindowArguments&,
-                         const EpilogueArguments&, const Operand& y);
+                         const EpilogueArguments&, const std::optional<Operand>& y,
+                         const std::optional<PooledArguments>& pooled);
+
+// Whether such steps, without a residual, take a pooling.
+bool conv_step_pools(const Operand& x, const WeightSource& weight, const WindowArguments&, Activation,
+                     const PooledArguments&);
+bool separable_conv_step_pools(const Operand& x, const WeightSource& depthwise, const WeightSource& pointwise,
+                               const WindowArguments&, const PooledArguments&);
 
 }  // namespace neocog

@@ -1,6 +1,6 @@
 #include "engine/checks.h"
 #include "engine/operands.h"
-#include "engine/steps.h"
+#include "engine/steps_pool.h"
 #include "ops/conv/bf16_conv.h"
 #include "ops/conv_transpose/conv_transpose.h"
 #include "ops/depthwise/depthwise.h"
@@ -31,10 +31,64 @@ std::pair<Image<float>, Image<float>> images(const Operand& x, const Operand& y,
   return {image_of(x, out.layout, slices), out};
 }
 
+// The same for a result that may not be wanted, but for its maxima.
+std::pair<Image<float>, Image<float>> images(const Operand& x, const std::optional<Operand>& y,
+                                             const std::optional<PooledArguments>& pooled,
+                                             Slices slices = Slices::kNone) {
+  if (y) return images(x, *y, slices);
+  require(pooled.has_value(), "a convolution has a result");
+  check_operand(x);
+  return {image_of(x, Layout::kChannelsLast, slices), {nullptr, 0, 0, 0, 0, Layout::kChannelsLast}};
+}
+
+// The maxima of what a step computes, as a function of the memory.
+class Pooling {
+ public:
+  Pooling(const PooledArguments& arguments, const Image<float>& image)
+      : y_(arguments.y), image_(pooled_image(arguments, image)) {
+    windows_ = std::make_shared<const PoolGeometry>(sliding_windows(image, image_, arguments.windows, false));
+  }
+  const Operand& y() const { return y_; }
+  const PoolGeometry& windows() const { return *windows_; }
+  MaxPooled<float> operator()(const Buffers& memory) const {
+    return {windows_.get(), with_data(image_, memory.at(y_))};
+  }
+
+ private:
+  static Image<float> pooled_image(const PooledArguments& arguments, const Image<float>& image) {
+    check_result(arguments.y);
+    const Image<float> y = image_of(arguments.y, Layout::kChannelsLast, Slices::kOfChannels);
+    require(image.channels_last() && y.channels_last() && y.n == image.n && y.c == image.c,
+            "a pooling inside a convolution needs channels-last images, and as many channels");
+    check_operand({0, 0, {image.n, image.c, image.h, image.w}, {0, 0, 0, 0}});  // it may be nowhere
+    require(y.size() > 0 && image.size() > 0, "images must not be empty");
+    return y;
+  }
+
+  Operand y_;
+  Image<float> image_;
+  std::shared_ptr<const PoolGeometry> windows_;
+};
+
+bool pools(const Image<float>& x, const ConvGeometry& g, Activation activation, const Pooling& pooling) {
+  return x.channels_last() && conv_pools<float>(g, activation, pooling.windows());
+}
+bool pools(const Image<float>& x, const ConvGeometry& g, const Image<float>& y, const Pooling& pooling) {
+  return separable_pools<float>(g, x, y, pooling.windows());
+}
+
+// What a step writes: y, if it is wanted, and its maxima, if those are.
+std::vector<Operand> results(const std::optional<Operand>& y, const std::optional<Pooling>& pooling) {
+  std::vector<Operand> all;
+  if (y) all.push_back(*y);
+  if (pooling) all.push_back(pooling->y());
+  return all;
+}
+
 // The epilogue as a function of the memory.
 class EpilogueOf {
  public:
-  EpilogueOf(const EpilogueArguments& arguments, const Operand& y, const Image<float>& image)
+  EpilogueOf(const EpilogueArguments& arguments, const std::optional<Operand>& y, const Image<float>& image)
       : arguments_(arguments) {
     if (arguments.bias) check_operand(*arguments.bias);
     if (arguments.residual) check_operand(*arguments.residual);
@@ -42,7 +96,7 @@ class EpilogueOf {
       require(arguments.bias->dense() && arguments.bias->size() == image.c,
               "a bias has one value per channel");
     if (!arguments.residual) return;
-    require(arguments.residual->shape == y.shape &&
+    require(y && arguments.residual->shape == y->shape &&
                 image_of(*arguments.residual, image.layout).layout == image.layout,
             "a residual must lie as the result does");
     require(image.dense(), "what is added to a residual must be dense");
@@ -60,6 +114,8 @@ class EpilogueOf {
  private:
   EpilogueArguments arguments_;
 };
+
+const char* const kPooledName = ", with its maxima";
 
 const char* name_of(ConvKernel kernel) {
   switch (kernel) {
@@ -86,30 +142,49 @@ WeightSource::WeightSource(const Operand& operand) : operand_(operand) {
 }
 
 Step conv_step(const Operand& x, const WeightSource& weight, const WindowArguments& window,
-               const EpilogueArguments& arguments, const Operand& y, bool bf16) {
-  const auto [in, out] = images(x, y, Slices::kOfChannels);
+               const EpilogueArguments& arguments, const std::optional<Operand>& y, bool bf16,
+               const std::optional<PooledArguments>& pooled) {
+  auto [in, out] = images(x, y, pooled, Slices::kOfChannels);
   const ConvGeometry g = geometry(in, weight.shape(), window);
+  if (!y) out = {nullptr, g.batch, g.out_channels, g.h.out(), g.w.out(), Layout::kChannelsLast};
   require(out.n == g.batch && out.c == g.out_channels && out.h == g.h.out() && out.w == g.w.out(),
           "the result of a convolution has another shape");
   const EpilogueOf epilogue(arguments, y, out);
-  bf16 = bf16 && bf16_suits(g) && in.dense() && out.dense();
-  Step step{
-      {x},
-      {y},
-      nullptr,
-      bf16 ? bf16_conv_name(g) : name_of(conv_kernel<float>(g, in.channels_last() ? out.layout : in.layout))};
+  std::optional<Pooling> pooling;
+  if (pooled) pooling.emplace(*pooled, out);
+  require(!pooling || (!arguments.residual && pools(in, g, arguments.activation, *pooling)),
+          "this convolution takes no pooling");
+  bf16 = bf16 && bf16_suits(g) && in.dense() && out.dense() && !pooling;
+  std::string name =
+      bf16 ? bf16_conv_name(g) : name_of(conv_kernel<float>(g, in.channels_last() ? out.layout : in.layout));
+  Step step{{x}, results(y, pooling), nullptr, pooling ? name + kPooledName : name};
   weight.add_to(step);
   epilogue.add_to(step.reads);
-  step.run = [=](const Buffers& memory) {
+  step.run = [=, in = in, out = out](const Buffers& memory) {
+    const Image<const float> from = with_data<const float>(in, memory.at(x));
+    const Image<float> to = with_data(out, y ? memory.at(*y) : nullptr);
+    Epilogue<float> after = epilogue(memory);
     if (bf16) {
-      bf16_conv(g, with_data<const float>(in, memory.at(x)), weight.at(memory), epilogue(memory),
-                with_data(out, memory.at(y)));
+      bf16_conv(g, from, weight.at(memory), after, to);
       return;
     }
-    conv_forward<float>(g, with_data<const float>(in, memory.at(x)), weight.at(memory), epilogue(memory),
-                        with_data(out, memory.at(y)));
+    MaxPooled<float> maxima{};
+    if (pooling) {
+      maxima = (*pooling)(memory);
+      after.pooled = &maxima;
+    }
+    conv_forward<float>(g, from, weight.at(memory), after, to);
   };
   return step;
+}
+
+bool conv_step_pools(const Operand& x, const WeightSource& weight, const WindowArguments& window,
+                     Activation activation, const PooledArguments& pooled) {
+  const Image<float> in = image_of(x, Layout::kChannelsLast, Slices::kOfChannels);
+  const ConvGeometry g = geometry(in, weight.shape(), window);
+  const Pooling pooling(pooled,
+                        {nullptr, g.batch, g.out_channels, g.h.out(), g.w.out(), Layout::kChannelsLast});
+  return pools(in, g, activation, pooling);
 }
 
 Step conv_transpose_step(const Operand& x, const WeightSource& weight, const WindowArguments& window,
@@ -132,11 +207,13 @@ Step conv_transpose_step(const Operand& x, const WeightSource& weight, const Win
 
 Step separable_conv_step(const Operand& x, const WeightSource& depthwise, const WeightSource& pointwise,
                          const std::optional<PrologueArguments>& before, const WindowArguments& window,
-                         const EpilogueArguments& arguments, const Operand& y) {
-  const auto [in, out] = images(x, y);
+                         const EpilogueArguments& arguments, const std::optional<Operand>& y,
+                         const std::optional<PooledArguments>& pooled) {
+  auto [in, out] = images(x, y, pooled);
   require(window.groups == in.c && depthwise.shape()[1] == 1,
           "a separable convolution has a group per channel");
   const ConvGeometry g = geometry(in, depthwise.shape(), window);
+  if (!y) out = {nullptr, g.batch, pointwise.shape()[0], g.h.out(), g.w.out(), Layout::kChannelsLast};
   require(pointwise.shape()[1] == g.out_channels && pointwise.shape()[2] == 1 && pointwise.shape()[3] == 1,
           "the weights of a separable convolution do not agree");
   require(out.n == g.batch && out.c == pointwise.shape()[0] && out.h == g.h.out() && out.w == g.w.out(),
@@ -148,27 +225,45 @@ Step separable_conv_step(const Operand& x, const WeightSource& depthwise, const 
       require(values.dense() && values.size() == in.c, "a batch norm has one value per channel");
     }
   }
+  std::optional<Pooling> pooling;
+  if (pooled) pooling.emplace(*pooled, out);
+  require(!pooling || (!arguments.residual && pools(in, g, out, *pooling)),
+          "this convolution takes no pooling");
   const bool one_pass = separable_method<float>(g, in, out) == SeparableMethod::kOnePass;
-  const char* const name =
+  const std::string name =
       one_pass ? (before ? "batch norm, depthwise and pointwise in one pass"
                          : "depthwise and pointwise in one pass")
                : (before ? "batch norm, then depthwise, then pointwise" : "depthwise, then pointwise");
-  Step step{{x}, {y}, nullptr, name};
+  Step step{{x}, results(y, pooling), nullptr, pooling ? name + kPooledName : name};
   depthwise.add_to(step);
   pointwise.add_to(step);
   epilogue.add_to(step.reads);
   if (before) step.reads.insert(step.reads.end(), {before->center, before->scale, before->shift});
-  step.run = [=](const Buffers& memory) {
+  step.run = [=, in = in, out = out](const Buffers& memory) {
     Prologue<float> prologue{};
     if (before) {
       prologue = {memory.at(before->center), memory.at(before->scale), memory.at(before->shift),
                   before->activation, before->alpha};
     }
+    MaxPooled<float> maxima{};
+    Epilogue<float> after = epilogue(memory);
+    if (pooling) {
+      maxima = (*pooling)(memory);
+      after.pooled = &maxima;
+    }
     separable_forward<float>(g, with_data<const float>(in, memory.at(x)), depthwise.at(memory),
-                             pointwise.at(memory), epilogue(memory), with_data(out, memory.at(y)),
+                             pointwise.at(memory), after, with_data(out, y ? memory.at(*y) : nullptr),
                              before ? &prologue : nullptr);
   };
   return step;
+}
+
+bool separable_conv_step_pools(const Operand& x, const WeightSource& depthwise, const WeightSource& pointwise,
+                               const WindowArguments& window, const PooledArguments& pooled) {
+  const Image<float> in = image_of(x);
+  const ConvGeometry g = geometry(in, depthwise.shape(), window);
+  const Image<float> out{nullptr, g.batch, pointwise.shape()[0], g.h.out(), g.w.out(), Layout::kChannelsLast};
+  return pools(in, g, out, Pooling(pooled, out));
 }
 
 }  // namespace neocog

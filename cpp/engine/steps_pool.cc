@@ -3,7 +3,6 @@
 #include <memory>
 
 #include "engine/checks.h"
-#include "ops/pool/pool.h"
 
 namespace neocog {
 namespace {
@@ -33,10 +32,6 @@ PoolAxis sliding(int64_t in, int64_t out, const PoolArguments& a, size_t axis, b
   return sliding_axis(window, out, count_padding);
 }
 
-PoolGeometry sliding(const Images& both, const PoolArguments& a, bool count_padding) {
-  return {sliding(both.x.h, both.y.h, a, 0, count_padding), sliding(both.x.w, both.y.w, a, 1, count_padding)};
-}
-
 PoolGeometry adaptive(const Images& both) {
   require(both.y.h > 0 && both.y.w > 0, "images must not be empty");
   return {adaptive_axis(both.x.h, both.y.h), adaptive_axis(both.x.w, both.y.w)};
@@ -60,16 +55,21 @@ Step pool_step(const Operand& x, const Operand& y, const Images& both, PoolGeome
 
 }  // namespace
 
+PoolGeometry sliding_windows(const Image<float>& x, const Image<float>& y, const PoolArguments& a,
+                             bool count_padding) {
+  return {sliding(x.h, y.h, a, 0, count_padding), sliding(x.w, y.w, a, 1, count_padding)};
+}
+
 Step max_pool_step(const Operand& x, const PoolArguments& a, const Operand& y) {
   const Images both = images(x, y, Slices::kOfChannels);
-  return pool_step(x, y, both, sliding(both, a, false), true, "max_pool");
+  return pool_step(x, y, both, sliding_windows(both.x, both.y, a, false), true, "max_pool");
 }
 
 Step avg_pool_step(const Operand& x, const PoolArguments& a, bool count_padding,
                    std::optional<int64_t> divisor, const Operand& y) {
   require(!divisor || *divisor != 0, "the divisor must not be 0");
   const Images both = images(x, y, Slices::kOfChannels);
-  PoolGeometry g = sliding(both, a, count_padding);
+  PoolGeometry g = sliding_windows(both.x, both.y, a, count_padding);
   if (divisor) {
     g.h.divisor.assign(g.h.divisor.size(), static_cast<double>(*divisor));
     g.w.divisor.assign(g.w.divisor.size(), 1.0);

@@ -1,18 +1,16 @@
 // Steps that pool. Images x and y lie in one layout; see steps.h.
 #pragma once
 
-#include <array>
 #include <optional>
 
 #include "engine/steps.h"
+#include "ops/pool/pool.h"
 
 namespace neocog {
 
-// Windows of a pooling, height first; how many there are, y says.
-struct PoolArguments {
-  std::array<int64_t, 2> kernel, stride, dilation;
-  std::array<int64_t, 4> padding;  // height begin, end, width begin, end
-};
+// The windows of a pooling from x to y, checked.
+PoolGeometry sliding_windows(const Image<float>& x, const Image<float>& y, const PoolArguments&,
+                             bool count_padding);
 
 Step max_pool_step(const Operand& x, const PoolArguments&, const Operand& y);
 // `divisor`: instead of the number of taps.

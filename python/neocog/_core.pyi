@@ -309,6 +309,7 @@ class LayerWeights:
     def kept_bytes(self) -> int: ...
 
 _Weights = LayerWeights | _Operand
+_Windows = tuple[_Ints, _Ints, _Ints, _Ints]  # kernel, stride, padding, dilation
 
 class ProgramSteps:
     def activation(self, x: _Operand, y: _Operand, code: int, alpha: float) -> None: ...
@@ -381,7 +382,7 @@ class Program(ProgramSteps):
         weights: _Weights,
         bias: _Operand | None,
         residual: _Operand | None,
-        y: _Operand,
+        y: _Operand | None,
         stride: _Ints,
         padding: _Ints,
         dilation: _Ints,
@@ -389,7 +390,21 @@ class Program(ProgramSteps):
         activation: int,
         alpha: float,
         bf16: bool = False,
+        pooled: _Operand | None = None,
+        windows: _Windows | None = None,
     ) -> None: ...
+    @staticmethod
+    def conv_pools(
+        x: _Operand,
+        weights: _Weights,
+        stride: _Ints,
+        padding: _Ints,
+        dilation: _Ints,
+        groups: int,
+        activation: int,
+        pooled: _Operand,
+        windows: _Windows,
+    ) -> bool: ...
     def conv_transpose(
         self,
         x: _Operand,
@@ -414,7 +429,7 @@ class Program(ProgramSteps):
         center: _Operand | None,
         scale: _Operand | None,
         shift: _Operand | None,
-        y: _Operand,
+        y: _Operand | None,
         stride: _Ints,
         padding: _Ints,
         dilation: _Ints,
@@ -422,7 +437,20 @@ class Program(ProgramSteps):
         alpha: float,
         before_activation: int,
         before_alpha: float,
+        pooled: _Operand | None = None,
+        windows: _Windows | None = None,
     ) -> None: ...
+    @staticmethod
+    def separable_conv_pools(
+        x: _Operand,
+        depthwise: _Weights,
+        pointwise: _Weights,
+        stride: _Ints,
+        padding: _Ints,
+        dilation: _Ints,
+        pooled: _Operand,
+        windows: _Windows,
+    ) -> bool: ...
     def prepare(self, threads: int = 0) -> None: ...
     # Results are arrays of the kind of the first input; with `timed`, also the seconds of each step.
     @overload

@@ -59,6 +59,12 @@ def run_step(method: str, *arguments: Any, y: np.ndarray, threads: int = 0) -> n
         arguments: Arrays become operands that are inputs of the program; Ellipsis stands for the result.
         y: Says where the result lies: a view of an array that is not read.
     """
+    (values,) = run_results(method, *(y if a is ... else a for a in arguments), results=[y], threads=threads)
+    return values
+
+
+def run_results(method: str, *arguments: Any, results: Sequence[np.ndarray], threads: int = 0) -> list[np.ndarray]:
+    """The same for any number of results, each in an array of its own; among the arguments these very views."""
     roots: list[np.ndarray] = []
     program = _core.Program(0)
 
@@ -67,22 +73,27 @@ def run_step(method: str, *arguments: Any, y: np.ndarray, threads: int = 0) -> n
         roots.append(root)
         return operand(program.add_input(root.size), view, root)
 
-    out = root_of(y)
-    buffer = program.add_output((out.size,))
-    background = np.full(1, UNTOUCHED, np.float32)
-    repeated = (program.add_constant(background), 0, (out.size,), (0,))
-    program.copy(repeated, (buffer, 0, (out.size,), (1,)))
-    target = operand(buffer, y, out)
-    getattr(program, method)(
-        *(target if a is ... else place_of(a) if isinstance(a, np.ndarray) else a for a in arguments)
-    )
-    (result,) = program.run(roots, threads=threads)
-    view = np.lib.stride_tricks.as_strided(result[target[1] :], y.shape, y.strides) if y.size else np.empty(y.shape)
-    values = view.copy()
-    if y.size:
-        view[...] = UNTOUCHED
-    assert (result == UNTOUCHED).all(), "the step wrote beyond its result"
-    return values
+    background = program.add_constant(np.full(1, UNTOUCHED, np.float32))
+    targets = {}
+    for y in results:
+        size = root_of(y).size
+        buffer = program.add_output((size,))
+        program.copy((background, 0, (size,), (0,)), (buffer, 0, (size,), (1,)))
+        targets[id(y)] = operand(buffer, y, root_of(y))
+
+    def argument(a: Any) -> Any:
+        return a if not isinstance(a, np.ndarray) else targets[id(a)] if id(a) in targets else place_of(a)
+
+    getattr(program, method)(*map(argument, arguments))
+    found = []
+    for y, memory in zip(results, program.run(roots, threads=threads), strict=True):
+        offset = targets[id(y)][1]
+        view = np.lib.stride_tricks.as_strided(memory[offset:], y.shape, y.strides) if y.size else np.empty(y.shape)
+        found.append(view.copy())
+        if y.size:
+            view[...] = UNTOUCHED
+        assert (memory == UNTOUCHED).all(), "the step wrote beyond its result"
+    return found
 
 
 def run_in_place(method: str, arguments: Callable[[Any], Sequence[Any]], x: np.ndarray, *others: np.ndarray) -> Any:

@@ -36,6 +36,12 @@ ConvKernel conv_kernel(const ConvGeometry& g, Layout layout, ConvMethod method) 
 }
 
 template <class T>
+bool conv_pools(const ConvGeometry& g, Activation activation, const PoolGeometry& windows) {
+  return conv_kernel<T>(g, Layout::kChannelsLast) == ConvKernel::kWinograd &&
+         winograd_pools(g, activation, windows);
+}
+
+template <class T>
 void conv_forward(const ConvGeometry& g, Image<const T> x, std::type_identity_t<Weights<T>> weight,
                   const Epilogue<T>& epilogue, Image<T> y, ConvMethod method) {
   const ConvKernel kernel = conv_kernel<T>(g, x.channels_last() ? y.layout : x.layout, method);
@@ -120,6 +126,7 @@ void conv_backward_bias(Image<const T> dy, T* db) {
 
 #define NEOCOG_INSTANTIATE(T)                                                                          \
   template ConvKernel conv_kernel<T>(const ConvGeometry&, Layout, ConvMethod);                         \
+  template bool conv_pools<T>(const ConvGeometry&, Activation, const PoolGeometry&);                   \
   template void conv_forward<T>(const ConvGeometry&, Image<const T>, std::type_identity_t<Weights<T>>, \
                                 const Epilogue<T>&, Image<T>, ConvMethod);                             \
   template void conv_backward<T>(const ConvGeometry&, Image<const T>, Image<const T>, const T*,        \

@@ -15,12 +15,20 @@
 #include "ops/conv/channel_sums.h"
 #include "ops/conv/weights.h"
 #include "ops/elementwise/elementwise.h"
+#include "ops/pool/pool.h"
 
 namespace neocog {
 
 struct ConvGeometry {  // sizes only
   int64_t batch, in_channels, out_channels, groups;
   WindowAxis h, w;
+};
+
+// Maxima over windows of a result, taken while that is in registers or near.
+template <class T>
+struct MaxPooled {
+  const PoolGeometry* windows;
+  Image<T> y;  // channels last; may be a slice of channels
 };
 
 // What happens to a sum before it is stored.
@@ -31,6 +39,8 @@ struct Epilogue {
   Activation activation = Activation::kIdentity;
   T alpha = 0;
   Moments<T>* moments = nullptr;  // of y as it is stored, taken tile by tile
+  // Only where conv_pools or separable_pools says so. y may have no data then: it is not wanted itself.
+  const MaxPooled<T>* pooled = nullptr;
 };
 
 enum class ConvKernel {
@@ -48,6 +58,11 @@ enum class ConvMethod { kAuto, kDirect };  // kDirect: the plain sum of products
 // The kernel that conv_forward takes for x and y of this layout.
 template <class T>
 ConvKernel conv_kernel(const ConvGeometry&, Layout, ConvMethod = ConvMethod::kAuto);
+
+// Whether the kernel for channels-last images takes the maxima of such windows of its results, besides bias
+// and this activation.
+template <class T>
+bool conv_pools(const ConvGeometry&, Activation, const PoolGeometry&);
 
 // x and y may be slices of channels; then there are neither residual nor moments.
 template <class T>

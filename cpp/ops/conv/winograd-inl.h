@@ -1,5 +1,6 @@
 // Kernel bodies of winograd_kernels.h, compiled once per instruction set; no include guard on purpose.
 #include "core/constant.h"
+#include "core/simd/larger.h"
 #include "core/window.h"
 #include "ops/conv/winograd_few_tiles-inl.h"
 #include "ops/conv/winograd_kernels.h"
@@ -176,7 +177,7 @@ void winograd_input_row(int64_t taps, const T* z, int64_t size, int64_t tiles, T
 }
 
 // Tiles of HT x WT outputs of kernels of HR x WR taps.
-template <class T, int HT, int HR, int WT, int WR, class Load, class Store>
+template <bool kPooled, class T, int HT, int HR, int WT, int WR, class Load, class Store>
 NEOCOG_INLINE void output_vector(const WinogradOutput<T>& g, const Load& load, const Store& store) {
   using V = Vec<T>;
   using H = TilePoints<HT, HR>;
@@ -193,11 +194,30 @@ NEOCOG_INLINE void output_vector(const WinogradOutput<T>& g, const Load& load, c
   }
   const V bias = g.bias == nullptr ? V::zero() : load(g.bias);
   const V lo = V::set1(g.lo), hi = V::set1(g.hi);
+  [[maybe_unused]] V upper[WT / 2 + 1];  // the larger of two pixels of the row before
 #pragma GCC unroll 4
   for (int r = 0; r < HT; ++r) {
     if (r >= g.rows) break;
     V y[WT];
     result_points(points[r], y);
+    if constexpr (kPooled) {
+#pragma GCC unroll 4
+      for (int s = 0; s < WT; ++s) {
+        y[s] = y[s] + bias;
+        if (g.clamp) y[s] = min(hi, max(lo, y[s]));
+        if (s < g.cols && g.y != nullptr) store(g.y + r * g.stride_h + s * g.stride_w, y[s]);
+      }
+#pragma GCC unroll 2
+      for (int s = 0; s + 1 < WT; s += 2) {
+        if (r % 2 == 0) {
+          upper[s / 2] = larger(y[s], y[s + 1]);
+        } else if (s + 1 < g.cols) {
+          store(g.pooled + r / 2 * g.pooled_h + s / 2 * g.pooled_w,
+                larger(larger(upper[s / 2], y[s]), y[s + 1]));
+        }
+      }
+      continue;
+    }
     if (r < g.row0) continue;
     T* to = g.y + r * g.stride_h;
 #pragma GCC unroll 4
@@ -211,18 +231,18 @@ NEOCOG_INLINE void output_vector(const WinogradOutput<T>& g, const Load& load, c
   }
 }
 
-template <class T, int HT, int HR, int WT, int WR>
+template <bool kPooled, class T, int HT, int HR, int WT, int WR>
 NEOCOG_INLINE void output_tile(const WinogradOutput<T>& g) {
   using V = Vec<T>;
   int64_t c = 0;
   for (; c + V::lanes <= g.columns; c += V::lanes) {
-    output_vector<T, HT, HR, WT, WR>(
+    output_vector<kPooled, T, HT, HR, WT, WR>(
         g, [=](const T* p) __attribute__((always_inline)) { return V::load(p + c); },
         [=](T* p, V x) __attribute__((always_inline)) { x.store(p + c); });
   }
   if (c < g.columns) {
     const int64_t n = g.columns - c;
-    output_vector<T, HT, HR, WT, WR>(
+    output_vector<kPooled, T, HT, HR, WT, WR>(
         g, [=](const T* p) __attribute__((always_inline)) { return V::load_n(p + c, n); },
         [=](T* p, V x) __attribute__((always_inline)) { x.store_n(p + c, n); });
   }
@@ -241,7 +261,7 @@ void winograd_output(const WinogradOutput<T>& g) {
   const auto with = [&]<int... Tiles>() __attribute__((always_inline)) {
     with_tile<Tiles...>(g.tile_h, g.taps_h, [&]<int HT, int HR>() __attribute__((always_inline)) {
       with_tile<Tiles...>(g.tile_w, g.taps_w, [&]<int WT, int WR>() __attribute__((always_inline)) {
-        output_tile<T, HT, HR, WT, WR>(g);
+        output_tile<false, T, HT, HR, WT, WR>(g);
       });
     });
   };
@@ -251,6 +271,22 @@ void winograd_output(const WinogradOutput<T>& g) {
     with.template operator()<14, 24, 34>();
   } else {
     with.template operator()<11, 23, 33, 43, 25>();
+  }
+}
+
+template <class T>
+void winograd_output_pooled(const WinogradOutput<T>& g) {
+  const auto with = [&]<int... Tiles>() __attribute__((always_inline)) {
+    with_tile<Tiles...>(g.tile_h, g.taps_h, [&]<int HT, int HR>() __attribute__((always_inline)) {
+      with_tile<Tiles...>(g.tile_w, g.taps_w, [&]<int WT, int WR>() __attribute__((always_inline)) {
+        output_tile<true, T, HT, HR, WT, WR>(g);
+      });
+    });
+  };
+  if (g.taps_h == 2) {
+    with.template operator()<12, 22, 42>();
+  } else {
+    with.template operator()<23, 33, 43, 25>();
   }
 }
 
@@ -337,8 +373,9 @@ void winograd_weight(int64_t taps_h, int64_t taps_w, const T* m, int64_t m_strid
 
 template <class T>
 constexpr WinogradKernels<T> kWinogradTable = {
-    &winograd_filter<T>, &winograd_input<T>,    &winograd_input_rows<T>, &winograd_input_row<T>,
-    &winograd_output<T>, few_tiles_kernel<T>(), &winograd_gradient<T>,   &winograd_weight<T>};
+    &winograd_filter<T>,    &winograd_input<T>,    &winograd_input_rows<T>,
+    &winograd_input_row<T>, &winograd_output<T>,   &winograd_output_pooled<T>,
+    few_tiles_kernel<T>(),  &winograd_gradient<T>, &winograd_weight<T>};
 
 }  // namespace
 

@@ -162,7 +162,19 @@ WinogradWindow winograd_window(const ConvGeometry& g, WeightRole role, bool besi
           w.in_phases, h.out_phases, w.out_phases,       h.before,           w.before};
 }
 
+// Whether windows of an axis are pairs of outputs, none of which lies in two tiles.
+bool in_pairs(const WindowAxis& axis, const PoolAxis& windows) {
+  return winograd_tile(winograd_taps(axis)) % 2 == 0 && winograd_step(axis) == 1 && windows.kernel == 2 &&
+         windows.stride == 2 && windows.pad_lo == 0 && windows.dilation == 1 &&
+         windows.out() == windows.in / 2;
+}
+
 }  // namespace
+
+bool winograd_pools(const ConvGeometry& g, Activation activation, const PoolGeometry& windows) {
+  return in_pairs(g.h, windows.h) && in_pairs(g.w, windows.w) &&
+         !Finish<float>(Epilogue<float>{.activation = activation}).rectangle;
+}
 
 template <class T>
 void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t<Weights<T>> weight,

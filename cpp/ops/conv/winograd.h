@@ -33,6 +33,10 @@ void winograd_conv(const ConvGeometry&, Image<const T> x, std::type_identity_t<W
 template <class T>
 bool winograd_suits(const ConvGeometry&, WeightRole);
 
+// Whether these windows of its results, channels-last ones, are pooled in registers: 2x2 without overlap or
+// padding, in tiles of even sides.
+bool winograd_pools(const ConvGeometry&, Activation, const PoolGeometry&);
+
 // The weight gradient, as conv_backward_weight gives it, with the same tiles, and phase by phase with stride
 // 2:
 //   |error| <= (tiles + 20) * eps * |G^T| (sum over tiles of (|A| |dy| |A^T|) * (|B^T| |x| |B|)) |G|.

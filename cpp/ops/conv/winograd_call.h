@@ -171,7 +171,7 @@ struct WinogradCall {
           const int64_t all_cols = std::min(y.w, before + block.cols() * plan.w.tile * step_w) - all_left;
           T *base = nullptr, *results = space.results;
           if (y.channels_last()) {
-            base = y.at(n, channel, top, left);
+            if (y.data != nullptr) base = y.at(n, channel, top, left);
           } else if (plan.out_phases > 1) {
             results += first_row * block.cols() * plan.h.tile * plan.w.tile * plan.out_phases * width;
             base = results + ((top - all_top) * all_cols + left - all_left) * width;
@@ -193,7 +193,18 @@ struct WinogradCall {
               out.col0 = left < 0 && j == 0 ? 1 : 0;
               if (out.rows <= out.row0 || out.cols <= out.col0) continue;
               out.m = m + ((first_row + i) * block.cols() + j) * plan.points() * width;
-              out.y = base + i * plan.h.tile * out.stride_h + j * plan.w.tile * out.stride_w;
+              if (base != nullptr)
+                out.y = base + i * plan.h.tile * out.stride_h + j * plan.w.tile * out.stride_w;
+              if (epilogue.pooled != nullptr) {  // no phases, and tiles begin at even pixels
+                const Image<T>& to = epilogue.pooled->y;
+                const int64_t row = (top + i * plan.h.tile) / 2, col = (left + j * plan.w.tile) / 2;
+                // A last tile of one pixel may have none.
+                out.pooled = to.at(n, channel, std::min(row, to.h), std::min(col, to.w));
+                out.pooled_h = to.stride_h();
+                out.pooled_w = to.stride_w();
+                winograd_kernels<T>().output_pooled(out);
+                continue;
+              }
               if (plan.h.taps == 1 && y.channels_last() && step_w <= kWinogradNear) {
                 prefetch_pixels<true>(out.y + kWinogradAhead * plan.w.tile * out.stride_w, out.stride_w,
                                       plan.w.tile, columns);

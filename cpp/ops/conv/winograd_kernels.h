@@ -65,6 +65,9 @@ struct WinogradOutput {
   T* y;  // columns of a pixel are contiguous
   int64_t stride_h, stride_w;
   int64_t row0, col0, rows, cols;  // pixels of the tile that exist: [row0, rows) x [col0, cols), at least 1
+  // Maxima of 2x2 pixels, the first of them at (0, 0), or null; y may be null then.
+  T* pooled = nullptr;
+  int64_t pooled_h = 0, pooled_w = 0;  // strides
 };
 
 // So few tiles that their sums of a row of points fit the registers (kWinogradFewTiles).
@@ -92,6 +95,7 @@ struct WinogradKernels {
   void (*input_row)(int64_t taps, const T* z, int64_t size, int64_t tiles, T* v, int64_t tile_v,
                     int64_t point_v);
   void (*output)(const WinogradOutput<T>&);
+  void (*output_pooled)(const WinogradOutput<T>&);  // with maxima, for tiles that may have some
   // Products of kWinogradFewTiles tiles with kernels of 3x3 that are transformed in registers, in T, at each
   // use: the taps are a quarter of the transformed kernels. Null where there are too few registers.
   void (*few_tiles)(const WinogradFewTiles<T>&);

@@ -1,4 +1,5 @@
 // Kernel bodies of reduce.h, compiled once per instruction set; no include guard on purpose.
+#include "core/simd/larger.h"
 #include "core/simd/mask.h"
 #include "core/simd/math.h"
 #include "core/window.h"
@@ -112,7 +113,8 @@ NEOCOG_INLINE void total_columns(const float* x, int64_t rows, int64_t stride, i
 // The larger of two values, or NaN if one of them is; the smaller of the negated ones.
 template <bool kLargest>
 NEOCOG_INLINE Vec<float> extreme(Vec<float> v, Vec<float> most) {
-  return select(unordered(v, v), v, kLargest ? max(v, most) : min(v, most));
+  if constexpr (kLargest) return larger(most, v);
+  return select(unordered(v, v), v, min(v, most));
 }
 template <bool kLargest>
 NEOCOG_INLINE double extreme(double v, double most) {

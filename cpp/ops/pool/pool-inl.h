@@ -1,4 +1,5 @@
 // Kernel bodies of pool_kernels.h, compiled once per instruction set; no include guard on purpose.
+#include "core/simd/larger.h"
 #include "ops/pool/pool_kernels.h"
 
 // A block of a kernel is a lambda for each width; it must not become a function of its own.
@@ -11,8 +12,7 @@ namespace {
 template <class T>
 struct Largest {
   static constexpr T identity() { return -__builtin_inff(); }
-  // The earlier of equals stays, NaN replaces everything and is replaced by NaN only.
-  static NEOCOG_INLINE Vec<T> combine(Vec<T> m, Vec<T> x) { return select(unordered(x, x), x, max(x, m)); }
+  static NEOCOG_INLINE Vec<T> combine(Vec<T> m, Vec<T> x) { return larger(m, x); }
   static NEOCOG_INLINE T combine(T m, T x) { return x > m || x != x ? x : m; }
 };
 

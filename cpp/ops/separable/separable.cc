@@ -16,6 +16,7 @@
 #include "ops/depthwise/plane_strip.h"
 #include "ops/depthwise/row_job.h"
 #include "ops/gemm/gemm.h"
+#include "ops/separable/strip_pool.h"
 
 namespace neocog {
 namespace {
@@ -65,6 +66,12 @@ SeparableMethod separable_method(const ConvGeometry& g, Image<const T> x, Image<
 }
 
 template <class T>
+bool separable_pools(const ConvGeometry& g, Image<const T> x, Image<T> y, const PoolGeometry& windows) {
+  return y.channels_last() && separable_method<T>(g, x, y) == SeparableMethod::kOnePass &&
+         strips_pool(windows);
+}
+
+template <class T>
 void separable_forward(const ConvGeometry& g, Image<const T> x,
                        std::type_identity_t<Weights<T>> depthwise_weight,
                        std::type_identity_t<Weights<T>> pointwise_weight, const Epilogue<T>& epilogue,
@@ -86,6 +93,7 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
                                      round_up(y.h, 2));  // pairs start at even rows whatever the threads
   while (rows > 2 && y.n * ceil_div(y.h, rows) < 4 * threads_for(std::numeric_limits<int64_t>::max()))
     rows -= 2;
+  if (epilogue.pooled != nullptr) rows = std::max(rows, round_up(epilogue.pooled->windows->h.kernel, 2));
   const int64_t strips = ceil_div(y.h, rows), items = y.n * strips;
   const int threads = threads_for(items);
   const int64_t in_rows = (rows - 1) * h.in_step + (g.h.kernel - 1) * g.h.dilation + 1;
@@ -93,17 +101,23 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
                 expanded = multiplier > 1 ? in_rows * x.w * channels : 0;
   const PanelSplit split(y.c, kernels.lanes, kernels.max_vectors);
   const int64_t packed_size = channels * split.vectors * kernels.lanes, pixels = rows * y.w;
-  const int64_t block_size = y.channels_last() ? 0 : pixels * kernels.max_vectors * kernels.lanes;
+  // Results of a strip that do not go to y at once: turned, or only wanted for their maxima.
+  const bool kept = y.data == nullptr;
+  const int64_t block_size = kept                ? pixels * y.c
+                             : y.channels_last() ? 0
+                                                 : pixels * kernels.max_vectors * kernels.lanes;
+  StripPool<T> pool(epilogue.pooled, y, rows);
 
   Scratch scratch(Scratch::bytes_of<T>(pointwise_weight.scratch(packed_size)) +
                   Scratch::bytes_of<T>(depthwise_weight.scratch(filters_size)) +
                   Scratch::bytes_of<T>(x.w * channels) + Scratch::bytes_of<int64_t>(channels) +
-                  2 * Scratch::bytes_of<int64_t>(pixels) +
+                  2 * Scratch::bytes_of<int64_t>(pixels) + Scratch::bytes_of<T>(pool.scratch()) +
                   kernels.max_vectors * Scratch::bytes_of<int64_t>(pixels) +
                   threads * (Scratch::bytes_of<T>(loaded) + Scratch::bytes_of<T>(expanded) +
                              Scratch::bytes_of<T>(pixels * channels) + Scratch::bytes_of<T>(block_size)));
   T* const zeros = scratch.take<T>(x.w * channels);
   int64_t* const position = scratch.take<int64_t>(channels);
+  pool.use(scratch.take<T>(pool.scratch()));
   int64_t* const row = scratch.take<int64_t>(pixels);
   int64_t* const out = scratch.take<int64_t>(pixels);
   std::vector<int64_t*> block_out(kernels.max_vectors + 1, nullptr);
@@ -178,11 +192,12 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
       rows_of_next = {x.at(next / strips, 0, begin, 0), (end - begin) * x.w * x.c};
     }
     const int64_t count = (u1 - u0) * y.w;
+    T* const results = kept ? space.block : y.channels_last() ? y.at(n, 0, u0, 0) : nullptr;
     for (int64_t panel = 0; panel < split.panels; ++panel) {
       const int64_t first = split.begin(panel) * kernels.lanes, vectors = split.width(panel);
       const int64_t columns = std::min(vectors * kernels.lanes, y.c - first);
       const bool last = y.channels_last();
-      T* const to = last ? y.at(n, first, u0, 0) : space.block;
+      T* const to = last ? results + first : space.block;
       kernels.taps_panel({space.middle, row, &no_tap, count, 1, channels, packed + channels * first, vectors,
                           columns, epilogue.bias == nullptr ? nullptr : epilogue.bias + first, to,
                           last ? out : block_out[vectors], finish.clamp, T(0), finish.clamp_hi,
@@ -193,14 +208,15 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
         store_strip(space.block, vectors * kernels.lanes, y, n, first, columns, {u0, u1 - u0, 0, y.w}, 1, 1);
       }
     }
-    if (!finish.rectangle) return;
-    const int64_t runs = y.channels_last() ? 1 : y.c;
+    const int64_t runs = !finish.rectangle ? 0 : y.channels_last() ? 1 : y.c;
     for (int64_t c = 0; c < runs; ++c) {
-      T* const to = y.at(n, c, u0, 0);
+      T* const to = y.channels_last() ? results : y.at(n, c, u0, 0);
       const T* residual = after.residual == nullptr ? nullptr : after.residual + (to - y.data);
       elementwise_kernels<T>().epilogue(after.activation, after.alpha, residual, to, count * (y.c / runs));
     }
+    if (pool) pool.take(n, u0, u1, results);
   });
+  if (pool) pool.join();
 }
 
 template void separable_forward<float>(const ConvGeometry&, Image<const float>, Weights<float>,
@@ -210,6 +226,10 @@ template void separable_forward<double>(const ConvGeometry&, Image<const double>
                                         Weights<double>, const Epilogue<double>&, Image<double>,
                                         const Prologue<double>*);
 
+template bool separable_pools<float>(const ConvGeometry&, Image<const float>, Image<float>,
+                                     const PoolGeometry&);
+template bool separable_pools<double>(const ConvGeometry&, Image<const double>, Image<double>,
+                                      const PoolGeometry&);
 template SeparableMethod separable_method<float>(const ConvGeometry&, Image<const float>, Image<float>);
 template SeparableMethod separable_method<double>(const ConvGeometry&, Image<const double>, Image<double>);
 

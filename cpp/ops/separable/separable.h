@@ -29,6 +29,11 @@ struct Prologue {
   T alpha = 0;
 };
 
+// Whether the maxima of such windows are taken of every strip of results while it is in the second-level
+// cache: in one pass, and with windows that reach from a strip into the next one at most.
+template <class T>
+bool separable_pools(const ConvGeometry& g, Image<const T> x, Image<T> y, const PoolGeometry& windows);
+
 // `g` is the depthwise part: in_channels = groups = C, out_channels = C * M. y has any number of channels.
 template <class T>
 void separable_forward(const ConvGeometry& g, Image<const T> x,

@@ -29,11 +29,11 @@ _ALIKE = 4
 _MOST_PARTS = 16
 # Pixels of a result from which on a kernel of stride 1 is the same for one image and for many.
 _PIXELS = 56 * 56
-# Which arguments of a step are images.
+# Which arguments of a step are images, if it has them.
 _IMAGES = {
-    "conv": (0, 3, 4),
+    "conv": (0, 3, 4, 12),
     "conv_transpose": (0, 3, 4),
-    "separable_conv": (0, 4, 8),
+    "separable_conv": (0, 4, 8, 16),
     "max_pool": (0, 1),
     "avg_pool": (0, 1),
     "activation": (0, 1),
@@ -83,7 +83,8 @@ def _batch(step: PlannedStep) -> int:
 
 
 def _images(step: PlannedStep) -> Iterator[View]:
-    return (step.arguments[place] for place in _IMAGES[step.method] if step.arguments[place] is not None)
+    arguments = (step.arguments[place] for place in _IMAGES[step.method] if place < len(step.arguments))
+    return (view for view in arguments if view is not None)
 
 
 def _at_once(step: PlannedStep) -> int:

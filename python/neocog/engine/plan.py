@@ -14,6 +14,7 @@ from neocog.engine.batches import split_batches
 from neocog.engine.builder import Buffer, Builder, PlannedStep, Shape, View, dense_strides, last_order
 from neocog.engine.graph import Array, Graph, GraphError
 from neocog.engine.lowering import LOWERINGS
+from neocog.engine.maxima import pool_inside
 from neocog.engine.slices import write_slices
 from neocog.engine.weights import WeightStore
 
@@ -77,7 +78,7 @@ def make_plan(
             raise GraphError(f"{node.name or node.op}: the engine has no steps for {node.op!r}.")
         build.lower(node, lowering)
     deliveries, outputs = _deliver(graph, build, last)
-    build.steps = split_batches(write_slices(build.steps))
+    build.steps = split_batches(pool_inside(write_slices(build.steps)))
     arena = _place(build.steps)
     return Plan(_assemble(build, arena, len(data), outputs), deliveries, build.steps)
 
