@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import ast
-import platform
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -85,48 +81,6 @@ def test_bodies_are_included_by_the_files_of_the_instruction_sets_alone():
     for path in SOURCES:
         if path not in PER_ISA and not path.name.endswith("-inl.h"):
             assert not [i for i in includes(path) if i.endswith("-inl.h")], relative(path)
-
-
-@pytest.mark.skipif(not (shutil.which("c++") and shutil.which("nm")), reason="needs a compiler and nm")
-@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="needs an x86 compiler")
-def test_kernels_leave_no_symbol_that_another_instruction_set_could_share(tmp_path):
-    """The linker keeps one copy of a weak symbol, and it may be one that this CPU cannot run."""
-    avx512 = ["-mavx2", "-mfma", "-mavx512f", "-mavx512vl", "-mavx512bw", "-mavx512dq", "-mavx512bf16"]
-    flags = {"avx2": ["-mavx2", "-mfma"], "avx512bf16": avx512, "amx": [*avx512, "-mamx-tile", "-mamx-bf16"]}
-    files = [p for p in PER_ISA if p.stem.rpartition("_")[2] in flags]
-    assert files
-
-    def symbols(path: Path) -> list[str]:
-        made = tmp_path / f"{path.stem}.o"
-        command = [
-            "c++",
-            "-std=c++20",
-            "-O1",
-            "-fPIC",
-            "-w",
-            *flags[path.stem.rpartition("_")[2]],
-            "-DNEOCOG_AVX512_BF16=1",
-            "-DNEOCOG_AMX=1",
-            "-I",
-            CPP,
-            "-c",
-            path,
-            "-o",
-            made,
-        ]
-        subprocess.run(command, check=True, capture_output=True)
-        return subprocess.run(["nm", "-C", made], check=True, capture_output=True, text=True).stdout.splitlines()
-
-    with ThreadPoolExecutor(2) as pool:
-        for path, lines in zip(files, pool.map(symbols, files), strict=True):
-            kinds = [re.match(r"[0-9a-f ]*([A-Za-z]) (.*)", line).groups() for line in lines]
-            # DW.ref.* is a pointer to the runtime's exception handler: the same for all, and no code.
-            weak = [name for kind, name in kinds if kind in "WwVvu" and not name.startswith("DW.ref.")]
-            assert not weak, f"{relative(path)} has weak symbols: {weak}"
-            exported = [name for kind, name in kinds if kind.isupper() and kind not in "UW"]
-            assert exported, f"{relative(path)} exports no table"
-            home = f"neocog::{path.stem.rpartition('_')[2]}::"
-            assert all(name.startswith(home) for name in exported), exported
 
 
 # Python

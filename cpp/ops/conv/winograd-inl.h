@@ -274,6 +274,7 @@ void winograd_output(const WinogradOutput<T>& g) {
   }
 }
 
+// Kernels of as many taps along both axes, whose tiles have even sides.
 template <class T>
 void winograd_output_pooled(const WinogradOutput<T>& g) {
   const auto with = [&]<int... Tiles>() __attribute__((always_inline)) {
@@ -285,8 +286,10 @@ void winograd_output_pooled(const WinogradOutput<T>& g) {
   };
   if (g.taps_h == 2) {
     with.template operator()<12, 22, 42>();
+  } else if (g.taps_h == 3) {
+    with.template operator()<23, 33, 43>();
   } else {
-    with.template operator()<23, 33, 43, 25>();
+    with.template operator()<25>();
   }
 }
 

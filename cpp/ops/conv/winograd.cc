@@ -172,7 +172,7 @@ bool in_pairs(const WindowAxis& axis, const PoolAxis& windows) {
 }  // namespace
 
 bool winograd_pools(const ConvGeometry& g, Activation activation, const PoolGeometry& windows) {
-  return in_pairs(g.h, windows.h) && in_pairs(g.w, windows.w) &&
+  return in_pairs(g.h, windows.h) && in_pairs(g.w, windows.w) && winograd_taps(g.h) == winograd_taps(g.w) &&
          !Finish<float>(Epilogue<float>{.activation = activation}).rectangle;
 }
 
