@@ -256,40 +256,36 @@ NEOCOG_INLINE void with_tile(int64_t tile, int64_t taps, const F& f) {
   });
 }
 
+// Tiles, as `with_tile` names them, that an axis may have.
+template <bool kPooled, int... Tiles, class T>
+NEOCOG_INLINE void output_of(const WinogradOutput<T>& g) {
+  with_tile<Tiles...>(g.tile_h, g.taps_h, [&]<int HT, int HR>() __attribute__((always_inline)) {
+    with_tile<Tiles...>(g.tile_w, g.taps_w, [&]<int WT, int WR>() __attribute__((always_inline)) {
+      output_tile<kPooled, T, HT, HR, WT, WR>(g);
+    });
+  });
+}
+
 template <class T>
 void winograd_output(const WinogradOutput<T>& g) {
-  const auto with = [&]<int... Tiles>() __attribute__((always_inline)) {
-    with_tile<Tiles...>(g.tile_h, g.taps_h, [&]<int HT, int HR>() __attribute__((always_inline)) {
-      with_tile<Tiles...>(g.tile_w, g.taps_w, [&]<int WT, int WR>() __attribute__((always_inline)) {
-        output_tile<false, T, HT, HR, WT, WR>(g);
-      });
-    });
-  };
   if (g.taps_h == 2 || g.taps_w == 2) {
-    with.template operator()<11, 12, 22, 42>();
+    output_of<false, 11, 12, 22, 42>(g);
   } else if (g.taps_h == 4) {
-    with.template operator()<14, 24, 34>();
+    output_of<false, 14, 24, 34>(g);
   } else {
-    with.template operator()<11, 23, 33, 43, 25>();
+    output_of<false, 11, 23, 33, 43, 25>(g);
   }
 }
 
 // Kernels of as many taps along both axes, whose tiles have even sides.
 template <class T>
 void winograd_output_pooled(const WinogradOutput<T>& g) {
-  const auto with = [&]<int... Tiles>() __attribute__((always_inline)) {
-    with_tile<Tiles...>(g.tile_h, g.taps_h, [&]<int HT, int HR>() __attribute__((always_inline)) {
-      with_tile<Tiles...>(g.tile_w, g.taps_w, [&]<int WT, int WR>() __attribute__((always_inline)) {
-        output_tile<true, T, HT, HR, WT, WR>(g);
-      });
-    });
-  };
   if (g.taps_h == 2) {
-    with.template operator()<12, 22, 42>();
+    output_of<true, 12, 22, 42>(g);
   } else if (g.taps_h == 3) {
-    with.template operator()<23, 33, 43>();
+    output_of<true, 23, 33, 43>(g);
   } else {
-    with.template operator()<25>();
+    output_of<true, 25>(g);
   }
 }
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from neocog._core import LayerWeights
-from neocog.engine.builder import Buffer, PlannedStep, View
+from neocog.engine.builder import Buffer, PlannedStep, View, users_of
 from neocog.engine.graph import Array
 
 # What a step may read and write of a part, in bytes: measured on one machine, whose own caches are smaller and whose
@@ -45,17 +45,14 @@ _STRIDE = 5  # among the arguments of a convolution
 
 def split_batches(steps: Sequence[PlannedStep]) -> list[PlannedStep]:
     """Runs of steps that pay, part by part; each part of a step names the whole one as its `origin`."""
-    users: dict[int, set[int]] = {}  # of each buffer, the steps that read or write it
-    for index, step in enumerate(steps):
-        for view in (*step.reads, *step.writes):
-            users.setdefault(id(view.buffer), set()).add(index)
+    users = users_of(steps)
     result: list[PlannedStep] = []
     begin = 0
     while begin < len(steps):
         end, images = _run(steps, begin)
         run = steps[begin:end]
         if len(run) > 1 and _alike(run):
-            inside = {buffer for buffer, using in users.items() if begin <= min(using) and max(using) < end}
+            inside = {buffer for buffer, using in users.items() if begin <= using[0] and using[-1] < end}
             batch = _batch(run[0])
             for first in range(0, batch, images):
                 result += _part(run, first, min(batch, first + images), inside)

@@ -94,6 +94,15 @@ class PlannedStep:
     origin: PlannedStep | None = None  # the step that this one does a part of
 
 
+def users_of(steps: Sequence[PlannedStep]) -> dict[int, list[int]]:
+    """For the `id` of each buffer, the steps that read or write it, in order."""
+    users: dict[int, list[int]] = {}
+    for index, step in enumerate(steps):
+        for key in {id(view.buffer) for view in (*step.reads, *step.writes)}:
+            users.setdefault(key, []).append(index)
+    return users
+
+
 @dataclass
 class Builder:
     """Collects the steps of one graph for known sizes.

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from neocog._core import Program
-from neocog.engine.builder import PlannedStep, Shape, View
+from neocog.engine.builder import PlannedStep, Shape, View, users_of
 
 Windows = tuple[Shape, Shape, Shape, Shape]  # kernel, stride, padding, dilation
 # Where a step that may take a pool has its result, and how many arguments; the pool's come behind them.
@@ -19,10 +19,7 @@ _RESIDUAL = {"conv": 3, "separable_conv": 4}
 
 def pool_inside(steps: list[PlannedStep]) -> list[PlannedStep]:
     """Make max pools parts of the steps that compute what they pool, where a kernel can."""
-    users: dict[int, list[int]] = {}  # of each buffer, the steps that read or write it
-    for index, step in enumerate(steps):
-        for key in {id(view.buffer) for view in (*step.reads, *step.writes)}:
-            users.setdefault(key, []).append(index)
+    users = users_of(steps)
     steps = list(steps)
     dropped = set()
     for index, step in enumerate(steps):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from neocog.engine.builder import PlannedStep, View, dense_strides, last_order
+from neocog.engine.builder import PlannedStep, View, dense_strides, last_order, users_of
 
 # Steps that may write slices, and read them as their first argument.
 _METHODS = ("conv", "conv_transpose", "max_pool", "avg_pool", "copy")
@@ -18,10 +18,7 @@ _RESIDUAL, _GROUPS = 3, 8  # among the arguments of a convolution
 
 def write_slices(steps: list[PlannedStep]) -> list[PlannedStep]:
     """Drop the copies of concatenations whose sources can be made in place; the other steps get the new places."""
-    users: dict[int, list[int]] = {}  # of each buffer, the steps that read or write it
-    for index, step in enumerate(steps):
-        for key in {id(view.buffer) for view in (*step.reads, *step.writes)}:
-            users.setdefault(key, []).append(index)
+    users = users_of(steps)
     steps = list(steps)
     dropped = set()
     for index, step in enumerate(steps):
