@@ -15,7 +15,7 @@ from neocog.engine.compiled import CompiledModel
 from neocog.engine.plan import Plan, make_plan
 from neocog.engine.weights import WeightStore
 from one_step import LAST, in_order, place, run_results, run_step
-from test_slices import Net, outputs, slice_of_wider
+from written_nets import Net, outputs, slice_of_wider
 
 Array = np.ndarray
 PAIRS = ((2, 2), (2, 2), (0, 0, 0, 0), (1, 1))

@@ -10,7 +10,7 @@
 
 namespace neocog {
 
-// Rows that a strip can have without being large because of that.
+// Of a window: strips have at least as many, and must not outgrow the cache for that.
 constexpr int64_t kMostPooledRows = 8;
 
 // Whether windows lie in one strip or in two neighbours, one of them between two strips at most.

@@ -12,7 +12,7 @@ from neocog._core import Program
 from neocog.engine.builder import PlannedStep, Shape, View, users_of
 
 Windows = tuple[Shape, Shape, Shape, Shape]  # kernel, stride, padding, dilation
-# Where a step that may take a pool has its result, and how many arguments; the pool's come behind them.
+# Where, among its arguments, a step that may take a pool has its result and its residual; the pool's come last.
 _RESULT = {"conv": 4, "separable_conv": 8}
 _RESIDUAL = {"conv": 3, "separable_conv": 4}
 
