@@ -31,6 +31,11 @@ struct Vec<float> {
   static NEOCOG_INLINE Vec zero() { return {_mm256_setzero_ps()}; }
   static NEOCOG_INLINE Vec set1(float x) { return {_mm256_set1_ps(x)}; }
   static NEOCOG_INLINE Vec load(const float* p) { return {_mm256_loadu_ps(p)}; }
+  static NEOCOG_INLINE Vec load_once(const float* p) {
+    Vec r = load(p);
+    asm("" : "+x"(r.v));
+    return r;
+  }
   static NEOCOG_INLINE Vec load_pair(const float* p) {
     const __m128i pair = _mm_loadl_epi64(reinterpret_cast<const __m128i_u*>(p));
     return {_mm256_castsi256_ps(_mm256_broadcastq_epi64(pair))};

@@ -10,6 +10,7 @@ namespace neocog::scalar {
 
 // The contract of Vec, the same in every ISA header: `lanes` values of T in one register.
 // max and min return b where a or b is NaN; load_n and store_n touch the first n lanes only.
+// load_once keeps the value in a register; after load, compilers may read memory again for every use.
 // stream stores past the caches where the instruction set can: p aligned to the vector, fence() before the
 // data are handed to another thread.
 template <class T>
@@ -29,6 +30,7 @@ struct Vec {
   static NEOCOG_INLINE Vec zero() { return {Native{}}; }
   static NEOCOG_INLINE Vec set1(T x) { return {Native{} + x}; }
   static NEOCOG_INLINE Vec load(const T* p) { return {*reinterpret_cast<const Unaligned*>(p)}; }
+  static NEOCOG_INLINE Vec load_once(const T* p) { return load(p); }
   // Lane i is p[i % 2], or p[i / 2].
   static NEOCOG_INLINE Vec load_pair(const T* p) {
     Vec r;

@@ -126,6 +126,11 @@ NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t c, int64_t n) {
   constexpr int kInputRows = R + (Rows - 1) * Step;
   constexpr int kWaiting = (S + Step - 1) / Step;  // outputs that one group of Step columns adds to
   constexpr bool kWeightsInRegisters = R * S <= 9 && V::lanes >= 16;
+  // With room for a value of every row, each weight is loaded once for all of them; few weights and few
+  // products of a value gain nothing by that.
+  constexpr int kRegisters = V::lanes >= 16 ? 32 : 16;
+  constexpr bool kByTaps =
+      !kWeightsInRegisters && R * S > (Step == 1 ? 8 : 9) && Rows * kWaiting + Rows + 2 <= kRegisters;
   const T* const weights = weights_of(g, c);
   V weight[kWeightsInRegisters ? R * S : 1];
   if constexpr (kWeightsInRegisters) {
@@ -151,23 +156,45 @@ NEOCOG_INLINE void slide(const DepthwiseRows<T>& g, int64_t c, int64_t n) {
 #pragma GCC unroll 2
     for (int p = 0; p < Step; ++p) {
       if (checked && (col + p < 0 || col + p >= in_w)) continue;
+      const auto load_row = [&](int r) __attribute__((always_inline)) {
+        return load_channels<T, Tail>(g.x[r] + x_at + p * channels, n);
+      };
+      const auto add = [&](int o, int s, V value, V w) __attribute__((always_inline)) {
+        V& sum = acc[o][kWaiting - 1 - s / Step];
+        sum = fma(value, w, sum);
+      };
+      if constexpr (kByTaps) {
+        V value[Rows];
+#pragma GCC unroll 8
+        for (int tap = 0; tap < R; ++tap) {
+#pragma GCC unroll 4
+          for (int o = 0; o < Rows; ++o) {
+            const bool there = Step == 1 && tap > 0 && o + 1 < Rows;
+            value[o] = there ? value[o + 1] : load_row(tap + o * Step);
+          }
+#pragma GCC unroll 8
+          for (int s = p; s < S; s += Step) {
+            const V w = V::load_once(weights + (tap * S + s) * V::lanes);
+#pragma GCC unroll 4
+            for (int o = 0; o < Rows; ++o) add(o, s, value[o], w);
+          }
+        }
+        continue;
+      }
 #pragma GCC unroll 16
       for (int r = 0; r < kInputRows; ++r) {
-        const V value = load_channels<T, Tail>(g.x[r] + x_at + p * channels, n);
+        const V value = load_row(r);
 #pragma GCC unroll 4
         for (int o = 0; o < Rows; ++o) {
           const int tap = r - o * Step;
           if (tap < 0 || tap >= R) continue;
 #pragma GCC unroll 8
           for (int s = p; s < S; s += Step) {
-            V w;
             if constexpr (kWeightsInRegisters) {
-              w = weight[tap * S + s];
+              add(o, s, value, weight[tap * S + s]);
             } else {
-              w = V::load(weights + (tap * S + s) * V::lanes);
+              add(o, s, value, V::load(weights + (tap * S + s) * V::lanes));
             }
-            V& sum = acc[o][kWaiting - 1 - s / Step];
-            sum = fma(value, w, sum);
           }
         }
       }
@@ -228,7 +255,9 @@ void (*slide_rows_for(int64_t taps_h, int64_t taps_w, int64_t step))(const Depth
   if (is(3, 3, 2)) return &slide_rows<T, 3, 3, 2, Rows>;
   if (is(5, 5, 1)) return &slide_rows<T, 5, 5, 1, Rows>;
   if (is(5, 5, 2)) return &slide_rows<T, 5, 5, 2, Rows>;
-  if (is(7, 7, 1)) return &slide_rows<T, 7, 7, 1, Rows>;
+  if constexpr (Rows < 4) {  // the outputs of four rows would not fit the registers
+    if (is(7, 7, 1)) return &slide_rows<T, 7, 7, 1, Rows>;
+  }
   if constexpr (Vec<T>::lanes >= 8) {  // the portable kernels are not worth the time to compile more
     if (is(1, 1, 1)) return &slide_rows<T, 1, 1, 1, Rows>;
     if (is(1, 2, 1)) return &slide_rows<T, 1, 2, 1, Rows>;
@@ -246,7 +275,8 @@ void (*slide_rows_for(int64_t taps_h, int64_t taps_w, int64_t step))(const Depth
 template <class T>
 void (*rows_for(int64_t taps_h, int64_t taps_w, int64_t step, int64_t count))(const DepthwiseRows<T>&) {
   if (count == 2) return slide_rows_for<T, 2>(taps_h, taps_w, step);
-  if constexpr (Vec<T>::lanes >= 16) {  // four rows of waiting outputs need the 32 registers of AVX-512
+  if constexpr (Vec<T>::lanes >= 16) {  // more rows of waiting outputs need the 32 registers of AVX-512
+    if (count == 3) return taps_h == 7 && taps_w == 7 && step == 1 ? &slide_rows<T, 7, 7, 1, 3> : nullptr;
     if (count == 4) return slide_rows_for<T, 4>(taps_h, taps_w, step);
   }
   return nullptr;

@@ -7,6 +7,7 @@
 
 #include "ops/depthwise/depthwise.h"
 #include "ops/elementwise/elementwise.h"
+#include "ops/gemm/gemm.h"
 
 namespace neocog {
 
@@ -48,14 +49,15 @@ int64_t rows_weight_size(const TapPhaseAxis& h, const TapPhaseAxis& w, int64_t c
 template <class T>
 void pack_rows_weight(const TapPhaseAxis& h, const TapPhaseAxis& w, const T* weight, int64_t channels,
                       int64_t kernel_h, int64_t kernel_w, T* to) {
-  const int64_t lanes = depthwise_kernels<T>().lanes;
+  const int64_t lanes = depthwise_kernels<T>().lanes, size = kernel_h * kernel_w;
+  std::vector<T> turned(size * lanes);  // zeros behind the last channel
   for (int64_t block = 0; block < channels; block += lanes) {
+    const int64_t count = std::min(lanes, channels - block);
+    if (count < lanes) std::fill(turned.begin(), turned.end(), T(0));
+    gemm_kernels<T>().transpose(weight + block * size, size, turned.data(), lanes, count, size);
     for (const int64_t r : h.kernel) {
-      for (const int64_t s : w.kernel) {
-        const T* from = weight + block * kernel_h * kernel_w + r * kernel_w + s;
-        for (int64_t l = 0; l < lanes; ++l)
-          *to++ = block + l < channels ? from[l * kernel_h * kernel_w] : T(0);
-      }
+      for (const int64_t s : w.kernel)
+        to = std::copy_n(turned.data() + (r * kernel_w + s) * lanes, lanes, to);
     }
   }
 }
@@ -87,7 +89,8 @@ void run_rows(const RowJob<T>& job, int64_t begin, int64_t end, int64_t col0, in
   for (int64_t u = begin, count = 1; u < end; u += count) {
     auto kernel = kernels.row;
     count = 1;
-    for (int64_t several = most; regular && several > 1; several /= 2) {
+    for (int64_t several = most; regular && several > 1; --several) {
+      if (several == 3 && u + 4 == end) continue;  // two and two, not three and one
       const auto found = u + several <= end ? kernels.rows(taps_h, taps_w, step, several) : nullptr;
       if (found == nullptr) continue;
       kernel = found;
