@@ -115,7 +115,9 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
   const int64_t chunks = std::clamp<int64_t>(ceil_div(4 * threads_for(points), plan.items()), 1, points);
   const bool kept = plan.passes > 1 || chunks > 1;  // sums outlive a job, else each thread has its own
   const int threads = threads_for(std::max(plan.items() * chunks, jobs));
-  const int64_t taps = weight_space(g, plan.h, plan.w) * plan.panel * std::min(kChannels, plan.depth);
+  // Taps of an item, and of phases once more, turned.
+  const int64_t taps = plan.h.taps * plan.w.taps * (weight_phases(g) == 1 ? 1 : 2) * plan.panel *
+                       std::min(kChannels, plan.depth);
   const int64_t strip =
       std::max(window_strip<Under::kInputs>(x, x.c, under, plan.h, plan.w, 1, plan.w.tiles),
                window_strip<Under::kOutputs>(dy, plan.panel, outputs, plan.h, plan.w, 1, plan.w.tiles));
@@ -143,10 +145,11 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
 
   // Channels [begin, end) of an item.
   const auto finish = [&](const WeightItem& item, const T* sum, int64_t begin, int64_t end, T* space) {
-    const int64_t first = item.begin * kernels.lanes;
-    finish_weights(g, plan.h, plan.w, sum, item.c0, item.channels, item.vectors * kernels.lanes,
-                   plan.out_group - first, begin, end, space,
-                   dw + (item.group * plan.out_group + first) * plan.in_group * kernel_size);
+    const int64_t first = item.begin * kernels.lanes, width = item.vectors * kernels.lanes;
+    taps_of_sums(plan.h, plan.w, sum, item.channels, width, begin, end, space);
+    store_weights(g, plan.h, plan.w, space, width, plan.out_group - first, item.c0 + begin, item.c0 + end,
+                  space + (end - begin) * plan.h.taps * plan.w.taps * width,
+                  dw + (item.group * plan.out_group + first) * plan.in_group * kernel_size);
   };
 
   // A dilated kernel's pixels lie apart.

@@ -30,40 +30,40 @@ inline ChannelSpan weight_span(const ConvGeometry& g, const TileAxis& h, const T
   return {span.begin * in, span.end * in};
 }
 
-inline int64_t weight_space(const ConvGeometry& g, const TileAxis& h, const TileAxis& w) {
-  return h.taps * w.taps * (weight_phases(g) == 1 ? 1 : 2);
-}
-
 // Whether every pixel of x lies under a tile.
 inline bool tiles_cover_all(const ConvGeometry& g) {
   return reaches_the_end(g.h) && reaches_the_end(g.w);
 }
 
-// The weights dw (o, c, r, s) of channels [begin, end) of x's phases and one panel of dy's, `columns` of
-// which exist, from the sums (point, channels, width) of the channels from c0 on. `to` is dw at the first
-// column; `space` holds twice the taps of a phase of every channel and column, or those of the kernel where
-// there is one phase. Sums of points that a phase lacks (weight_span) are never set: they reach only taps
-// that do not exist, and are dropped with them.
+// The sums (point, channels, width) of channels [begin, end) of x's phases and one panel of dy's, transformed
+// back: to (c, r, s; o) of the taps of a phase. Sums of points that a phase lacks (weight_span) are never
+// set: they reach only taps that do not exist, and are dropped with them.
 template <class T>
-void finish_weights(const ConvGeometry& g, const TileAxis& h, const TileAxis& w, const T* sums, int64_t c0,
-                    int64_t channels, int64_t width, int64_t columns, int64_t begin, int64_t end, T* space,
-                    T* to) {
+void taps_of_sums(const TileAxis& h, const TileAxis& w, const T* sums, int64_t channels, int64_t width,
+                  int64_t begin, int64_t end, T* to) {
+  const int64_t size = h.taps * w.taps * width;
+  for (int64_t c = begin; c < end; ++c, to += size) {
+    winograd_kernels<T>().weight(h.taps, w.taps, sums + c * width, channels * width, width, to);
+  }
+}
+
+// The weights dw (o, c, r, s) of channels [begin, end) of x's phases and one panel of dy's, `columns` of
+// which exist, from their taps (c, r, s; o), `width` columns. `to` is dw at the first column; `space` holds
+// the taps once more where there are phases.
+template <class T>
+void store_weights(const ConvGeometry& g, const TileAxis& h, const TileAxis& w, const T* taps_of,
+                   int64_t width, int64_t columns, int64_t begin, int64_t end, T* space, T* to) {
   const int64_t taps = h.taps * w.taps, in_group = g.in_channels / g.groups;
   const int64_t rows = (end - begin) * taps, exist = std::min(width, columns);
-  for (int64_t c = begin; c < end; ++c) {  // (c, r, s; o)
-    winograd_kernels<T>().weight(h.taps, w.taps, sums + c * width, channels * width, width,
-                                 space + (c - begin) * taps * width);
-  }
   if (weight_phases(g) == 1) {
-    gemm_kernels<T>().transpose(space, width, to + (c0 + begin) * taps, in_group * taps, rows, exist);
+    gemm_kernels<T>().transpose(taps_of, width, to + begin * taps, in_group * taps, rows, exist);
     return;
   }
-  T* const turned = space + rows * width;  // (o; c, r, s)
-  gemm_kernels<T>().transpose(space, width, turned, rows, rows, exist);
+  gemm_kernels<T>().transpose(taps_of, width, space, rows, rows, exist);  // (o; c, r, s)
   const int64_t phases_h = winograd_phases(g.h), phases_w = winograd_phases(g.w);
   for (int64_t o = 0; o < exist; ++o) {
-    const T* from = turned + o * rows;
-    for (int64_t c = c0 + begin; c < c0 + end; ++c) {
+    const T* from = space + o * rows;
+    for (int64_t c = begin; c < end; ++c) {
       const int64_t phase = winograd_place(g, c / in_group);
       T* const kernel = to + (o * in_group + c % in_group) * g.h.kernel * g.w.kernel;
       for (int64_t r = 0; r < h.taps; ++r) {

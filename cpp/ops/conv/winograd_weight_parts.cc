@@ -34,6 +34,7 @@ struct PartsPlan {
   int64_t point_v() const { return tiles * depth + kWinogradLine; }
   int64_t point_d() const { return tiles * columns() + kWinogradLine; }
   int64_t size_m() const { return points() * depth * columns(); }
+  int64_t size_taps() const { return h.taps * w.taps * depth * columns(); }
   TileBlock strip(int64_t i) const {
     const int64_t row = i / blocks_w, column = i % blocks_w;
     return {rows * row / blocks_h, rows * (row + 1) / blocks_h, w.tiles * column / blocks_w,
@@ -65,7 +66,7 @@ PartsPlan make_plan(const ConvGeometry& g) {
   const int64_t cols = ceil_div(plan.w.tiles, plan.blocks_w);
   plan.blocks_h = ceil_div(plan.rows, beside ? g.w.dilation : std::max<int64_t>(1, most / cols));
   plan.tiles = ceil_div(plan.rows, plan.blocks_h) * cols;
-  const int64_t affordable = kPartsBytes / (g.groups * plan.size_m() * static_cast<int64_t>(sizeof(T)));
+  const int64_t affordable = kPartsBytes / (g.groups * plan.size_taps() * static_cast<int64_t>(sizeof(T)));
   plan.parts =
       std::clamp<int64_t>(std::min(affordable, plan.blocks_h * plan.blocks_w / kStripsOfPart), 1, kParts);
   return plan;
@@ -88,7 +89,8 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
   const PartsPlan plan = make_plan<T>(g);
   const WinogradWindow under = weight_window(g, beside);
   const WinogradWindow outputs{0, 0, under.step_h, under.step_w, beside};
-  const int64_t points = plan.points(), kernel_size = g.h.kernel * g.w.kernel;
+  const int64_t points = plan.points(), kernel_size = g.h.kernel * g.w.kernel,
+                taps = plan.h.taps * plan.w.taps;
   const int64_t strips = plan.blocks_h * plan.blocks_w, items = g.groups * plan.parts;
   const int64_t pieces = ceil_div(plan.depth, kPiece), jobs = g.groups * plan.split.panels * pieces;
   const int threads = threads_for(std::max(items, jobs));
@@ -100,23 +102,25 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
       std::max(paired ? pairs_strip(plan.in_group, plan.h, plan.w, rows, cols)
                       : window_strip<Under::kInputs>(x, plan.in_group, under, plan.h, plan.w, rows, cols),
                window_strip<Under::kOutputs>(dy, plan.columns(), outputs, plan.h, plan.w, rows, cols));
-  const int64_t taps = kPiece * weight_space(g, plan.h, plan.w) * kernels.max_vectors * kernels.lanes;
-  Scratch scratch(Scratch::bytes_of<T>(items * plan.size_m()) + Scratch::bytes_of<T>(longest) +
+  const int64_t turned =
+      weight_phases(g) == 1 ? 0 : kPiece * plan.h.taps * plan.w.taps * kernels.max_vectors * kernels.lanes;
+  Scratch scratch(Scratch::bytes_of<T>(items * plan.size_taps()) + Scratch::bytes_of<T>(longest) +
                   Scratch::bytes_of<int64_t>(plan.tiles) +
                   threads * (Scratch::bytes_of<T>(size_v) + Scratch::bytes_of<T>(size_d) +
-                             Scratch::bytes_of<T>(window) + Scratch::bytes_of<T>(taps)));
-  T* const m = scratch.take<T>(items * plan.size_m());
+                             Scratch::bytes_of<T>(plan.size_m()) + Scratch::bytes_of<T>(window) +
+                             Scratch::bytes_of<T>(turned)));
+  T* const parts = scratch.take<T>(items * plan.size_taps());
   T* const zeros = scratch.take<T>(longest);
   std::fill_n(zeros, longest, T(0));
   int64_t* const row_of_tile = scratch.take<int64_t>(plan.tiles);
   for (int64_t t = 0; t < plan.tiles; ++t) row_of_tile[t] = t * plan.depth;
   struct Workspace {
-    T *v, *d, *window, *taps;
+    T *v, *d, *m, *window, *turned;
   };
   std::vector<Workspace> spaces(threads);
   for (Workspace& space : spaces) {
-    space = {scratch.take<T>(size_v), scratch.take<T>(size_d), scratch.take<T>(window),
-             scratch.take<T>(taps)};
+    space = {scratch.take<T>(size_v), scratch.take<T>(size_d), scratch.take<T>(plan.size_m()),
+             scratch.take<T>(window), scratch.take<T>(turned)};
     // Lanes behind the last channel of dy: their sums are dropped, but they must be numbers.
     if (plan.out_group % kernels.lanes != 0) std::fill_n(space.d, size_d, T(0));
   }
@@ -131,7 +135,7 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
   parallel_for(items, threads, [&](int64_t item, int thread) {
     const Workspace& space = spaces[thread];
     const int64_t group = item / plan.parts, part = item % plan.parts;
-    T* const sums = m + item * plan.size_m();
+    T* const sums = space.m;
     const int64_t first_strip = strips * part / plan.parts;
     for (int64_t i = first_strip; i < strips * (part + 1) / plan.parts; ++i) {
       const TileBlock strip = plan.strip(i);
@@ -190,6 +194,13 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
         }
       }
     }
+    // The taps of a part are fewer than its sums, which are still near.
+    for (int64_t panel = 0; panel < plan.split.panels; ++panel) {
+      const int64_t first = plan.split.begin(panel) * kernels.lanes,
+                    width = plan.split.width(panel) * kernels.lanes;
+      taps_of_sums(plan.h, plan.w, sums + points * plan.depth * first, plan.depth, width, 0, plan.depth,
+                   parts + item * plan.size_taps() + taps * plan.depth * first);
+    }
   });
 
   parallel_for(jobs, threads, [&](int64_t job, int thread) {
@@ -198,18 +209,13 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
     const int64_t c0 = piece * kPiece, c1 = std::min(plan.depth, c0 + kPiece);
     const int64_t first = plan.split.begin(panel) * kernels.lanes,
                   width = plan.split.width(panel) * kernels.lanes;
-    T* const sums = m + group * plan.parts * plan.size_m() + points * plan.depth * first;
-    for (int64_t p = 0; p < points; ++p) {
-      const ChannelSpan span = weight_span(g, plan.h, plan.w, p);
-      const int64_t begin = std::max(c0, span.begin), end = std::min(c1, span.end);
-      T* const sum = sums + (p * plan.depth + begin) * width;
-      for (int64_t part = 1; part < plan.parts; ++part) {
-        const T* const other = sum + part * plan.size_m();
-        for (int64_t i = 0; i < (end - begin) * width; ++i) sum[i] += other[i];
-      }
+    T* const sum = parts + group * plan.parts * plan.size_taps() + taps * (plan.depth * first + c0 * width);
+    for (int64_t part = 1; part < plan.parts; ++part) {
+      const T* const other = sum + part * plan.size_taps();
+      for (int64_t i = 0; i < (c1 - c0) * taps * width; ++i) sum[i] += other[i];
     }
-    finish_weights(g, plan.h, plan.w, sums, 0, plan.depth, width, plan.out_group - first, c0, c1,
-                   spaces[thread].taps, dw + (group * plan.out_group + first) * plan.in_group * kernel_size);
+    store_weights(g, plan.h, plan.w, sum, width, plan.out_group - first, c0, c1, spaces[thread].turned,
+                  dw + (group * plan.out_group + first) * plan.in_group * kernel_size);
   });
 }
 
