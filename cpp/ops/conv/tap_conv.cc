@@ -128,6 +128,10 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
                            h.out_step == 1 && w.out_step == 1;
   const bool resident = plan.packed_group * static_cast<int64_t>(sizeof(T)) < kResidentWeights;
   fill_untapped(h, w, epilogue.bias, finish, y);
+  // Items share no rows of x by panels, and need all of them.
+  const bool rows_ahead = x.channels_last() && groups == 1 && plan.tiles_w == 1 && plan.column_chunks == 1 &&
+                          span_h.hi - span_h.lo + 1 >= h.in_step;
+  const int64_t calls = static_cast<int64_t>(plan.phases.size()) * plan.split.panels;
 
   parallel_for(items, threads, [&](int64_t item, int thread) {
     Workspace& space = workspaces[thread];
@@ -168,6 +172,15 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
       const int64_t taps = std::min(then.taps_at_once, static_cast<int64_t>(then.tap.size()));
       return {weights_of(then, next), taps * then.run * plan.split.width(next) * kernels.lanes};
     };
+    // With all weights at hand, the rows of x for that item.
+    Ahead<T> x_of_next;
+    if (there && rows_ahead && next_item < items) {
+      const int64_t from = next_item % plan.tiles_h * plan.tile_h * h.in_step + span_h.lo;
+      const int64_t begin = std::clamp<int64_t>(from, 0, x.h),
+                    end = std::clamp<int64_t>(from + plan.strip_rows, begin, x.h);
+      x_of_next = {x.at(next_item / plan.tiles_h, 0, begin, 0), (end - begin) * x.stride_h()};
+    }
+    int64_t call = 0;
     for (const TapPhase& phase : plan.phases) {
       const int64_t i1 = std::min(i0 + plan.tile_h, phase.h->count),
                     j1 = std::min(j0 + plan.tile_w, phase.w->count);
@@ -212,18 +225,19 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
           product.taps = std::min(phase.taps_at_once, taps - tap);
           const bool last = tap + phase.taps_at_once >= taps;
           product.clamp = finish.clamp && last;
-          product.ahead_of_y =
-              last && y.channels_last() && ahead_of_y_pays(plan.split.panels, product.taps * phase.run);
+          product.ahead_of_y = last && y.channels_last() && ahead_of_y_pays(calls, product.taps * phase.run);
           product.residual = last && residual != nullptr ? residual + (product.y - y.data) : nullptr;
           product.next =
               last ? next_panel(phase, panel)
                    : Ahead<T>{product.b + product.taps * phase.run * width,
                               std::min(phase.taps_at_once, taps - tap - product.taps) * phase.run * width};
+          if (there && last) product.next = x_of_next.part(call, call + 1, calls);
           kernels.taps_panel(product);
           product.tap += product.taps;
           product.b += product.taps * phase.run * width;
           product.accumulate = true;
         }
+        ++call;
         if (from_blocks) {
           epilogue.moments->take_pixels(space.block, (j1 - j0) * vectors * kernels.lanes,
                                         vectors * kernels.lanes, n, channel, columns, row0, row0 + i1 - i0,

@@ -37,8 +37,8 @@ struct TapsPanel {
   bool ahead_of_y = false;      // asks for y and the residual while the products of a tile are made
 };
 
-// Whether asking for y ahead pays: with one panel hardware follows the rows, and few terms are done before
-// memory answers.
+// Whether asking for y ahead pays: with one panel, of one phase of outputs, hardware follows the rows, and
+// few terms are done before memory answers.
 constexpr bool ahead_of_y_pays(int64_t panels, int64_t terms) {
   return panels > 1 && terms >= 64;
 }
