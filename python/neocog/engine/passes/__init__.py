@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import cycle
 
 from neocog.engine.graph import Graph
 from neocog.engine.passes.activations import activations
@@ -11,6 +12,7 @@ from neocog.engine.passes.batch_norms import batch_norms
 from neocog.engine.passes.constants import constants
 from neocog.engine.passes.crops import crops
 from neocog.engine.passes.dead_code import dead_code
+from neocog.engine.passes.editing import shared_shapes
 from neocog.engine.passes.global_pools import global_pools
 from neocog.engine.passes.identities import identities
 from neocog.engine.passes.linears import linears
@@ -40,10 +42,10 @@ def gains_from_sizes(graph: Graph) -> bool:
 
 
 def specialise(graph: Graph, shapes: Sequence[tuple[int, ...]]) -> Graph:
-    """The graph for floating-point inputs of these shapes alone; takes as long as `optimise`."""
+    """The graph, which `optimise` made, for floating-point inputs of these shapes alone."""
     known = iter(shapes)
     inputs = [replace(i, shape=next(known)) if i.dtype == "float32" else i for i in graph.inputs]
-    return optimise(Graph(inputs, graph.outputs, graph.nodes, graph.constants))
+    return _rewritten(Graph(inputs, graph.outputs, graph.nodes, graph.constants))
 
 
 def optimise(graph: Graph) -> Graph:
@@ -57,12 +59,19 @@ def optimise(graph: Graph) -> Graph:
         GraphError: The graph is not valid, or constants in it do not fit their operators.
     """
     graph.validate()
-    before = None
-    while graph is not before:
-        before = graph
-        for repeated in _REPEATED:
-            graph = repeated(graph)
-    for once in _ONCE:
-        graph = once(graph)
+    return _rewritten(graph)
+
+
+def _rewritten(graph: Graph) -> Graph:
+    """`graph`, which is valid, after all passes."""
+    with shared_shapes():
+        done = 0  # passes in a row that found nothing
+        for repeated in cycle(_REPEATED):
+            before, graph = graph, repeated(graph)
+            done = done + 1 if graph is before else 0
+            if done == len(_REPEATED):
+                break
+        for once in _ONCE:
+            graph = once(graph)
     graph.validate()
     return graph

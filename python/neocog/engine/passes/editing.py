@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cached_property
 
 from neocog.engine.graph import Array, Graph, Node
 from neocog.engine.passes.shapes import Shapes
+
+# The graph that a pass last asked for the shapes of, and these.
+_last: ContextVar[list[tuple[Graph, Shapes]] | None] = ContextVar("_last", default=None)
+
+
+@contextmanager
+def shared_shapes() -> Iterator[None]:
+    """Passes inside, which change no graph, take the shapes of a graph from the pass before, if that had the same."""
+    token = _last.set([])
+    try:
+        yield
+    finally:
+        _last.reset(token)
 
 
 class Editor:
@@ -33,7 +48,12 @@ class Editor:
     @cached_property
     def shapes(self) -> Shapes:
         """Of the graph as it came: a value that is still there has the shape it had."""
-        return Shapes(self._graph)
+        last = _last.get()
+        if last is None:
+            return Shapes(self._graph)
+        if not last or last[0][0] is not self._graph:
+            last[:] = [(self._graph, Shapes(self._graph))]
+        return last[0][1]
 
     def __iter__(self) -> Iterator[Node]:
         """The nodes in order, without those that are gone or new by the time that their turn comes."""
@@ -164,10 +184,13 @@ class Editor:
         return Graph(list(self._graph.inputs), self._outputs, nodes, self._constants)
 
     def _enter(self, node: Node, place: int) -> None:
-        for name in node.made():
-            self._makers[name], self._slot[name] = node, place
-        for name in node.used():
-            self._users.setdefault(name, []).append(node)
+        # Every pass enters every node: without generators it takes half as long.
+        for name in node.outputs:
+            if name is not None:
+                self._makers[name], self._slot[name] = node, place
+        for name in node.inputs:
+            if name is not None:
+                self._users.setdefault(name, []).append(node)
 
     def _remove(self, node: Node) -> None:
         """Take a node out of the lists, without a thought for its inputs."""

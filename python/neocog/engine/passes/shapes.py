@@ -7,6 +7,8 @@ is not known is an unknown of its own, equal to itself alone, or None where not 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +48,7 @@ class Shapes:
             self._dtypes[given.name] = given.dtype
         for name, value in graph.constants.items():
             self._shapes[name] = value.shape
-            self._dtypes[name] = value.dtype.name
+            self._dtypes[name] = _dtype_name(value.dtype)
             numbers = whole_numbers(value)
             if numbers is not None:
                 self._numbers[name] = numbers
@@ -118,6 +120,12 @@ class Shapes:
         if len(dtypes) > 1 and None not in dtypes:
             dtypes -= {"int32", "int64"}
         return dtypes.pop() if len(dtypes) == 1 else None
+
+
+@cache
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    """NumPy makes the name anew each time."""
+    return str(dtype.name)
 
 
 def whole_numbers(value: Array) -> tuple[int, ...] | None:
