@@ -19,6 +19,7 @@ CUT = {
     "rows_at_once_3x3": Depthwise((1, 40, 11, 67), (40, 1, 3, 3), padding=1),
     "rows_at_once_5x5": Depthwise((1, 33, 18, 29), (33, 1, 5, 5), padding=2),
     "rows_at_once_7x7": Depthwise((1, 18, 21, 35), (18, 1, 7, 7), padding=3),
+    "rows_at_once_7x7_at_last_two_and_two": Depthwise((1, 40, 16, 20), (40, 1, 7, 7), padding=3),
     "rows_at_once_5x5_strided": Depthwise((1, 20, 37, 21), (20, 1, 5, 5), stride=2, padding=2),
     "rows_at_once_without_padding": Depthwise((1, 16, 15, 9), (16, 1, 3, 3)),
     "rows_at_once_padding_beyond_the_kernel": Depthwise((1, 17, 9, 6), (17, 1, 3, 3), padding=5),
