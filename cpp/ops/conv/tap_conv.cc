@@ -164,15 +164,7 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     // likely to have next. Those that stay in the cache come to it once.
     const int64_t later = plan.split.panels * (next_item % plan.column_chunks) / plan.column_chunks;
     const bool there = resident && next_item >= threads * (plan.column_chunks + 1);
-    const auto next_panel = [&](const TapPhase& phase, int64_t panel) -> Ahead<T> {
-      if (there) return {};
-      const bool last = &phase == &plan.phases.back();
-      const TapPhase& then = panel + 1 < panel1 ? phase : last ? plan.phases.front() : *(&phase + 1);
-      const int64_t next = panel + 1 < panel1 ? panel + 1 : last ? later : panel0;
-      const int64_t taps = std::min(then.taps_at_once, static_cast<int64_t>(then.tap.size()));
-      return {weights_of(then, next), taps * then.run * plan.split.width(next) * kernels.lanes};
-    };
-    // With all weights at hand, the rows of x for that item.
+    // With all weights at hand, the rows of x for that item, in as many parts as it has calls.
     Ahead<T> x_of_next;
     if (there && rows_ahead && next_item < items) {
       const int64_t from = next_item % plan.tiles_h * plan.tile_h * h.in_step + span_h.lo;
@@ -180,6 +172,14 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
                     end = std::clamp<int64_t>(from + plan.strip_rows, begin, x.h);
       x_of_next = {x.at(next_item / plan.tiles_h, 0, begin, 0), (end - begin) * x.stride_h()};
     }
+    const auto next_panel = [&](const TapPhase& phase, int64_t panel, int64_t call) -> Ahead<T> {
+      if (there) return x_of_next.part(call, call + 1, calls);
+      const bool last = &phase == &plan.phases.back();
+      const TapPhase& then = panel + 1 < panel1 ? phase : last ? plan.phases.front() : *(&phase + 1);
+      const int64_t next = panel + 1 < panel1 ? panel + 1 : last ? later : panel0;
+      const int64_t taps = std::min(then.taps_at_once, static_cast<int64_t>(then.tap.size()));
+      return {weights_of(then, next), taps * then.run * plan.split.width(next) * kernels.lanes};
+    };
     int64_t call = 0;
     for (const TapPhase& phase : plan.phases) {
       const int64_t i1 = std::min(i0 + plan.tile_h, phase.h->count),
@@ -228,10 +228,9 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
           product.ahead_of_y = last && y.channels_last() && ahead_of_y_pays(calls, product.taps * phase.run);
           product.residual = last && residual != nullptr ? residual + (product.y - y.data) : nullptr;
           product.next =
-              last ? next_panel(phase, panel)
+              last ? next_panel(phase, panel, call)
                    : Ahead<T>{product.b + product.taps * phase.run * width,
                               std::min(phase.taps_at_once, taps - tap - product.taps) * phase.run * width};
-          if (there && last) product.next = x_of_next.part(call, call + 1, calls);
           kernels.taps_panel(product);
           product.tap += product.taps;
           product.b += product.taps * phase.run * width;

@@ -17,8 +17,8 @@ constexpr int64_t kStripBytes = 512 << 10;             // of transformed images,
 constexpr int64_t kManyTiles = 64, kManyBeside = 256;  // of a strip
 constexpr int64_t kSummed = 64;                        // a longer chain of additions would err more
 constexpr int64_t kParts = 16, kStripsOfPart = 4;      // the sums of the parts have to be added up in the end
-constexpr int64_t kPartsBytes = 32 << 20;              // of all sums
-constexpr int64_t kPiece = 8;                          // channels of x that a job finishes
+constexpr int64_t kPartsBytes = 32 << 20;  // of the sums of all parts, of which their taps are kept
+constexpr int64_t kPiece = 8;              // channels of x that a job finishes
 
 // How the work is cut: by the geometry alone, so that sums keep their order.
 struct PartsPlan {
@@ -66,7 +66,7 @@ PartsPlan make_plan(const ConvGeometry& g) {
   const int64_t cols = ceil_div(plan.w.tiles, plan.blocks_w);
   plan.blocks_h = ceil_div(plan.rows, beside ? g.w.dilation : std::max<int64_t>(1, most / cols));
   plan.tiles = ceil_div(plan.rows, plan.blocks_h) * cols;
-  const int64_t affordable = kPartsBytes / (g.groups * plan.size_taps() * static_cast<int64_t>(sizeof(T)));
+  const int64_t affordable = kPartsBytes / (g.groups * plan.size_m() * static_cast<int64_t>(sizeof(T)));
   plan.parts =
       std::clamp<int64_t>(std::min(affordable, plan.blocks_h * plan.blocks_w / kStripsOfPart), 1, kParts);
   return plan;

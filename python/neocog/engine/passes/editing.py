@@ -184,7 +184,7 @@ class Editor:
         return Graph(list(self._graph.inputs), self._outputs, nodes, self._constants)
 
     def _enter(self, node: Node, place: int) -> None:
-        # Every pass enters every node: without generators it takes half as long.
+        # Not by `made` and `used`: every pass enters every node, and generators take time.
         for name in node.outputs:
             if name is not None:
                 self._makers[name], self._slot[name] = node, place
