@@ -84,17 +84,21 @@ NEOCOG_INLINE void input_vector(const Load& load, const Store& store) {
 template <class T, class H, class W>
 NEOCOG_INLINE void input_tile(const WinogradInput<T>& g) {
   using V = Vec<T>;
-  int64_t c = 0;
-  for (; c + V::lanes <= g.channels; c += V::lanes) {
-    input_vector<T, H, W>([&](int p) __attribute__((always_inline)) { return V::load(g.pixel[p] + c); },
-                          [&](int p, V x)
-                              __attribute__((always_inline)) { x.store(g.v + p * g.v_stride + c); });
-  }
-  if (c < g.channels) {
-    const int64_t n = g.channels - c;
-    input_vector<T, H, W>([&](int p) __attribute__((always_inline)) { return V::load_n(g.pixel[p] + c, n); },
-                          [&](int p, V x)
-                              __attribute__((always_inline)) { x.store_n(g.v + p * g.v_stride + c, n); });
+  for (int64_t c = 0; c < g.channels;) {
+    T* const v = g.v + c / g.run * (g.run_stride - g.run);
+    const int64_t end = min64(c + g.run, g.channels);
+    for (; c + V::lanes <= end; c += V::lanes) {
+      input_vector<T, H, W>([&](int p) __attribute__((always_inline)) { return V::load(g.pixel[p] + c); },
+                            [&](int p, V x)
+                                __attribute__((always_inline)) { x.store(v + p * g.v_stride + c); });
+    }
+    if (c < end) {
+      const int64_t n = end - c;
+      input_vector<T, H, W>(
+          [&](int p) __attribute__((always_inline)) { return V::load_n(g.pixel[p] + c, n); },
+          [&](int p, V x) __attribute__((always_inline)) { x.store_n(v + p * g.v_stride + c, n); });
+      c = end;
+    }
   }
 }
 
@@ -374,7 +378,7 @@ template <class T>
 constexpr WinogradKernels<T> kWinogradTable = {
     &winograd_filter<T>,    &winograd_input<T>,    &winograd_input_rows<T>,
     &winograd_input_row<T>, &winograd_output<T>,   &winograd_output_pooled<T>,
-    few_tiles_kernel<T>(),  &winograd_gradient<T>, &winograd_weight<T>};
+    &winograd_few_tiles<T>, &winograd_gradient<T>, &winograd_weight<T>};
 
 }  // namespace
 

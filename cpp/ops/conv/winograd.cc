@@ -24,9 +24,21 @@ void run_one_block(const WinogradCall<T>& call, T* v, const T* kept,
     call.transform_inputs(g, {row, row + 1, 0, plan.w.tiles}, whole, 0, plan.in_phases, spaces[thread],
                           v + g * plan.size_v());
   });
-  parallel_for(call.geometry.groups * plan.split.panels, threads, [&](int64_t item, int thread) {
+  const int64_t items = call.geometry.groups * plan.split.panels;
+  parallel_for(items, threads, [&](int64_t item, int thread) {
     const int64_t g = item / plan.split.panels, first = item % plan.split.panels * plan.out_phases;
+    const T* const group = v + g * plan.size_v();
     const WinogradWorkspace<T>& space = spaces[thread];
+    if (plan.few) {
+      const T* const taps = kept == nullptr ? space.taps : kept + item * plan.size_taps();
+      if (kept == nullptr) call.filters.pack_panel(g, first, space.taps);
+      const bool more = kept != nullptr && item + threads < items;
+      call.multiply_few(first, group, taps,
+                        more ? Ahead<T>{taps + threads * plan.size_taps(), plan.size_run()} : Ahead<T>{},
+                        space);
+      call.finish_panel(g, first, whole, space.m, space);
+      return;
+    }
     for (int64_t panel = first; panel < first + plan.out_phases; ++panel) {
       const T* u = space.u;
       if (kept != nullptr) {
@@ -37,57 +49,9 @@ void run_one_block(const WinogradCall<T>& call, T* v, const T* kept,
                                          space.taps, space.u);
         }
       }
-      call.multiply(panel, 0, plan.in_phases, whole, v + g * plan.size_v(), u, space.m, {}, space);
+      call.multiply(panel, 0, plan.in_phases, whole, group, u, space.m, {}, space);
       call.finish_panel(g, panel, whole, space.m, space);
     }
-  });
-}
-
-// Taps of the next panel that are asked for before it begins.
-constexpr int64_t kFewAhead = 32 * 9 * 16;
-
-// So few tiles that kernels are transformed in registers, each time they are used.
-template <class T>
-void run_few_tiles(const WinogradCall<T>& call, T* v, T* turned, const T* kept,
-                   const std::vector<WinogradWorkspace<T>>& spaces) {
-  const WinogradPlan& plan = call.plan;
-  const int threads = static_cast<int>(spaces.size());
-  const TileBlock whole = plan.block(0, 0);
-  const int64_t side = plan.w.points, pixel = kWinogradFewTiles * side;
-  const int64_t size_turned = plan.points() * plan.in_group * kWinogradFewTiles;  // of so many tiles
-  parallel_for(call.geometry.groups * plan.rows, threads, [&](int64_t item, int thread) {
-    const int64_t g = item / plan.rows, row = item % plan.rows;
-    T* const group = v + g * plan.size_v();
-    call.transform_inputs(g, {row, row + 1, 0, plan.w.tiles}, whole, 0, 1, spaces[thread], group);
-    for (int64_t tile = row * plan.w.tiles; tile < (row + 1) * plan.w.tiles; ++tile) {
-      for (int64_t r = 0; r < plan.h.points; ++r) {
-        gemm_kernels<T>().transpose(group + tile * plan.tile_v + r * side * plan.point_v, plan.point_v,
-                                    turned + (g * plan.tiles + tile) / kWinogradFewTiles * size_turned +
-                                        r * plan.in_group * pixel + tile % kWinogradFewTiles * side,
-                                    pixel, side, plan.in_group);
-      }
-    }
-  });
-  const int64_t panels = plan.split.panels;
-  parallel_for(call.geometry.groups * panels, threads, [&](int64_t item, int thread) {
-    const int64_t g = item / panels, panel = item % panels;
-    const WinogradWorkspace<T>& space = spaces[thread];
-    const T* taps = space.taps;
-    Ahead<T> next;
-    if (kept == nullptr) {
-      call.filters.pack_panel(g, panel, space.taps);
-    } else {
-      taps = kept + item * plan.size_taps();
-      if (item + threads < call.geometry.groups * panels)
-        next = {taps + threads * plan.size_taps(), kFewAhead};
-    }
-    for (int64_t tile = 0; tile < plan.tiles; tile += kWinogradFewTiles) {
-      const bool last = tile + kWinogradFewTiles == plan.tiles;
-      winograd_kernels<T>().few_tiles(
-          {taps, turned + (g * plan.tiles + tile) / kWinogradFewTiles * size_turned, plan.in_group,
-           space.m + tile * plan.points() * plan.lanes, last ? next : Ahead<T>{}});
-    }
-    call.finish_panel(g, panel, whole, space.m, space);
   });
 }
 
@@ -124,8 +88,7 @@ void run_blocks(const WinogradCall<T>& call, const T* all, const std::vector<Win
         const int64_t panel1 = plan.split.panels * (chunk + 1) / plan.chunks * plan.out_phases;
         const auto panel_m = [&](int64_t panel) {
           if (plan.at_once == plan.in_phases) return space.m;
-          return space.m + plan.tiles * plan.points() * plan.lanes *
-                               (plan.split.begin(panel) - plan.split.begin(panel0));
+          return space.m + plan.panel_m(panel) - plan.panel_m(panel0);
         };
         for (int64_t place = 0; place < plan.in_phases; place += plan.at_once) {
           const int64_t end = place + plan.at_once;
@@ -197,10 +160,11 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
   const int64_t all_kernels = groups * plan.panels() * plan.size_u();
   const int64_t shared = plan.one_block ? groups * plan.size_v() : weight.scratch(all_kernels);
   const int64_t size_v = plan.one_block ? 0 : plan.size_v(),
-                size_u = plan.one_block && !kept && !plan.few ? plan.size_u() : 0;
+                size_u = plan.few                  ? plan.w.points * kWinogradRun * plan.panel
+                         : plan.one_block && !kept ? plan.size_u()
+                                                   : 0;
   const int64_t taps =
       plan.few ? (kept ? 0 : plan.size_taps()) : plan.h.taps * plan.w.taps * kFilterChannels * plan.panel;
-  const int64_t turned = plan.few ? groups * plan.points() * plan.tiles * plan.in_group : 0;
   // Channels first: the pixels under the tiles, and the results of a panel, turned.
   const int64_t strip_rows = plan.one_block ? 1 : ceil_div(plan.rows, plan.blocks_h);
   const int64_t strip = plan.paired ? pairs_strip(plan.in_group, plan.h, plan.w, strip_rows, plan.cols)
@@ -209,13 +173,12 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
   const int64_t results =
       y.channels_last() ? 0 : plan.tiles * plan.h.tile * plan.w.tile * plan.panel * plan.out_phases;
 
-  Scratch scratch(
-      Scratch::bytes_of<T>(shared) + Scratch::bytes_of<T>(turned) + Scratch::bytes_of<T>(plan.in_group) +
-      threads * (Scratch::bytes_of<T>(size_v) + Scratch::bytes_of<T>(plan.size_m()) +
-                 Scratch::bytes_of<T>(size_u) + Scratch::bytes_of<T>(taps) + Scratch::bytes_of<T>(strip) +
-                 Scratch::bytes_of<T>(results) + 8 * Scratch::bytes_of<int64_t>(plan.tiles)));
+  Scratch scratch(Scratch::bytes_of<T>(shared) + Scratch::bytes_of<T>(plan.in_group) +
+                  threads * (Scratch::bytes_of<T>(size_v) + Scratch::bytes_of<T>(plan.size_m()) +
+                             Scratch::bytes_of<T>(size_u) + Scratch::bytes_of<T>(taps) +
+                             Scratch::bytes_of<T>(strip) + Scratch::bytes_of<T>(results) +
+                             8 * Scratch::bytes_of<int64_t>(plan.tiles)));
   T* const one_v = plan.one_block ? scratch.take<T>(shared) : nullptr;
-  T* const one_turned = scratch.take<T>(turned);
   T* const zeros = scratch.take<T>(plan.in_group);
   std::fill_n(zeros, plan.in_group, T(0));
   std::vector<WinogradWorkspace<T>> spaces(threads);
@@ -252,9 +215,7 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
                                groups,           plan.split.panels,       plan.size_u()};
     all = weight.form(key, all_kernels, scratch, [&](T* to) { transform_all(call, to, spaces); });
   }
-  if (plan.few) {
-    run_few_tiles(call, one_v, one_turned, all, spaces);
-  } else if (plan.one_block) {
+  if (plan.one_block) {
     run_one_block(call, one_v, all, spaces);
   } else {
     run_blocks(call, all, spaces);

@@ -184,7 +184,7 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
                   }
                   transforms.input({shifted, end - begin, plan.h.taps, plan.w.taps, plan.h.tile, plan.w.tile,
                                     v + plan.block_v(group, part) + tile * plan.block_c + begin - c0,
-                                    plan.point_v, winograd_finite(g.h, phase / under.in_w),
+                                    plan.point_v, end - begin, 0, winograd_finite(g.h, phase / under.in_w),
                                     winograd_finite(g.w, phase % under.in_w)});
                 }
               }

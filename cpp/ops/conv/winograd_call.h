@@ -17,11 +17,11 @@ namespace neocog {
 template <class T>
 struct WinogradWorkspace {
   T *v, *m, *u, *taps, *strip, *results;
-  std::array<int64_t*, 4> row, out;  // tiles that have a point: all; those full in height; in width; in both
+  std::array<int64_t*, 4> row, out;  // tiles that have a point, by its kind
 };
 
 // Terms of a sum; longer ones are sums of such sums, which err less.
-constexpr int64_t kMostTerms = 192;
+constexpr int64_t kMostTerms = 128;
 
 // What every item of a call shares.
 template <class T>
@@ -51,13 +51,24 @@ struct WinogradCall {
         x, g * plan.in_group, plan.in_group, window, plan.h, plan.w, part,
         {phase0, phase0 + end - begin, begin == 0}, zeros, space.strip,
         [&](const T* const* pixel, int64_t row, int64_t col, int64_t phase) {
-          const int64_t tile = (row - block.row0) * block.cols() + col - block.col0;
+          const int64_t tile = place(row, col, block);
           winograd_kernels<T>().input(
               {pixel, plan.in_group, plan.h.taps, plan.w.taps, plan.h.size(row % plan.h.tiles),
                plan.w.size(col), v + tile * plan.tile_v + (filters.place(phase) - begin) * plan.in_group,
-               plan.point_v, winograd_finite(geometry.h, phase / window.in_w),
+               plan.point_v, plan.run, plan.run_v, winograd_finite(geometry.h, phase / window.in_w),
                winograd_finite(geometry.w, phase % window.in_w)});
         });
+  }
+
+  // Where a tile of a block lies among its inputs and its sums.
+  int64_t place(int64_t row, int64_t col, const TileBlock& block) const {
+    return plan.few ? plan.place(row, col) : (row - block.row0) * block.cols() + col - block.col0;
+  }
+
+  // Which tiles have a point: all; those full in height; in width; in both.
+  int kind_of(int64_t point) const {
+    return (plan.h.last_has(point / plan.w.points) ? 0 : 1) +
+           (plan.w.last_has(point % plan.w.points) ? 0 : 2);
   }
 
   // Offsets of the tiles that take part in the products of a point, for the four kinds of points.
@@ -72,7 +83,7 @@ struct WinogradCall {
         for (int kind = 0; kind < 4; ++kind) {
           if (((kind & 1) != 0 && !high) || ((kind & 2) != 0 && !wide)) continue;
           space.row[kind][counts[kind]] = tile * plan.tile_v;
-          space.out[kind][counts[kind]++] = tile * plan.points() * width;
+          space.out[kind][counts[kind]++] = tile * width;
         }
       }
     }
@@ -89,11 +100,11 @@ struct WinogradCall {
     const int64_t no_tap = 0;
     for (int64_t p = 0; p < plan.points(); ++p) {
       const int64_t row = p / plan.w.points, col = p % plan.w.points;
-      const int kind = (plan.h.last_has(row) ? 0 : 1) + (plan.w.last_has(col) ? 0 : 2);
+      const int kind = kind_of(p);
       const bool infinite_h = row == plan.h.points - 1, infinite_w = col == plan.w.points - 1;
       if (no_output(panel % plan.out_phases, infinite_h, infinite_w)) {
         for (int64_t i = 0; i < counts[kind]; ++i)
-          std::fill_n(m + p * columns + space.out[kind][i], columns, T(0));
+          std::fill_n(m + p * plan.point_m(columns) + space.out[kind][i], columns, T(0));
         continue;
       }
       const PlaceSpan span =
@@ -110,10 +121,26 @@ struct WinogradCall {
         kernels.taps_panel({v + p * plan.point_v + (first - begin) * plan.in_group + k0, space.row[kind],
                             &no_tap, counts[kind], 1, k1 - k0,
                             u + p * point_u + first * of_place + k0 * columns, columns / kernels.lanes,
-                            columns, nullptr, m + p * columns, space.out[kind], false, T(0), T(0),
-                            next.part(i, i + 1, sums), begin > span.begin || i > 0});
+                            columns, nullptr, m + p * plan.point_m(columns), space.out[kind], false, T(0),
+                            T(0), next.part(i, i + 1, sums), begin > span.begin || i > 0});
       }
     }
+  }
+
+  // The same of all phases and tiles, from the taps of the panel.
+  void multiply_few(int64_t panel, const T* v, const T* taps, Ahead<T> after,
+                    const WinogradWorkspace<T>& space) const {
+    const int64_t columns = filters.width(panel);
+    const TilePlaces places = plan.places();
+    WinogradFewTiles<T> few{
+        taps, v,       plan.point_v,          plan.run_v, plan.in_group, columns / plan.lanes, {},
+        {},   space.m, plan.point_m(columns), space.u,    after};
+    for (int64_t p = 0; p < plan.points(); ++p) {
+      const bool low = (kind_of(p) & 1) == 0, narrow = (kind_of(p) & 2) == 0;
+      few.begin[p] = narrow ? 0 : places.narrow;
+      few.end[p] = places.narrow + places.full + (low ? places.low + (narrow ? places.corners : 0) : 0);
+    }
+    winograd_kernels<T>().few_tiles(few);
   }
 
   // Whether a phase of the outputs has no products at a point.
@@ -146,7 +173,7 @@ struct WinogradCall {
           const int64_t rows = std::min(ceil_div(y.h - top, step_h), tile_rows * plan.h.tile);
           const int64_t cols = std::min(ceil_div(y.w - left, step_w), block.cols() * plan.w.tile);
           WinogradOutput<T> out{nullptr,
-                                width,
+                                plan.point_m(width),
                                 columns,
                                 plan.h.taps,
                                 plan.w.taps,
@@ -192,7 +219,7 @@ struct WinogradCall {
               out.cols = std::min(plan.w.tile, cols - j * plan.w.tile);
               out.col0 = left < 0 && j == 0 ? 1 : 0;
               if (out.rows <= out.row0 || out.cols <= out.col0) continue;
-              out.m = m + ((first_row + i) * block.cols() + j) * plan.points() * width;
+              out.m = m + place(block.row0 + first_row + i, block.col0 + j, block) * width;
               if (base != nullptr)
                 out.y = base + i * plan.h.tile * out.stride_h + j * plan.w.tile * out.stride_w;
               if (epilogue.pooled != nullptr) {  // no phases, and tiles begin at even pixels

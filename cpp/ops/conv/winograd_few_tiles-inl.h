@@ -1,26 +1,24 @@
-// Winograd's method for a few tiles, whose kernels are transformed where they are multiplied; no include
-// guard on purpose.
+// Winograd's method for a few tiles: kernels are transformed where they are multiplied; no include guard on
+// purpose.
 #include "core/constant.h"
 #include "ops/conv/winograd_points-inl.h"
 
 namespace neocog::NEOCOG_ISA {
 namespace {
 
-// Channels whose taps stay in the first-level cache while all rows of points go past them.
-constexpr int64_t kFewChannels = 32;
-
+// Tiles whose sums are made together: times kWinogradFewVectors, half of the registers and more.
 template <class T>
-constexpr bool kHasFewTiles = Vec<T>::lanes == 16;
+constexpr int kFewRows = Vec<T>::lanes == 16 ? 8 : 6;
 
-// Row R of G g, without its factor, of the taps (rows, columns) of a vector of kernels.
+// Row R of G g, without its factor, of the taps (rows, columns) of a vector of kernels, `apart` elements from
+// each other.
 template <class T, int R>
-NEOCOG_INLINE void filter_row(const T* g, Vec<T> (&row)[3]) {
+NEOCOG_INLINE void filter_row(const T* g, int64_t apart, Vec<T> (&row)[3]) {
   using V = Vec<T>;
   constexpr double point = R == 1 ? kA : R == 2 ? -kA : R == 3 ? kB : -kB;
 #pragma GCC unroll 3
   for (int s = 0; s < 3; ++s) {
-    const auto tap = [&](int r)
-                         __attribute__((always_inline)) { return V::load(g + (r * 3 + s) * V::lanes); };
+    const auto tap = [&](int r) __attribute__((always_inline)) { return V::load(g + (r * 3 + s) * apart); };
     if constexpr (R == 0) {
       row[s] = tap(0);
     } else if constexpr (R == 5) {
@@ -46,66 +44,86 @@ NEOCOG_INLINE void filter_points_of_row(const Vec<T> (&g)[3], Vec<T> (&u)[6]) {
   u[5] = R == 5 ? g[2] : constant<T>(of_row[R]) * g[2];
 }
 
-// Sums of row R of the points over channels [0, channels) of taps and v, added to m unless they are the
-// first. Each run of channels has sums of its own: short chains of additions err less.
-template <class T, int R>
-NEOCOG_INLINE void few_tiles_row(const T* taps, const T* v, int64_t channels, T* m, bool first,
-                                 Fetch<T>& ahead) {
+// u (6 points of row R, channels, NR vectors of columns) of taps (channels, 9, NR vectors).
+template <class T, int NR, int R>
+NEOCOG_INLINE void filter_run(const T* taps, int64_t channels, T* u) {
   using V = Vec<T>;
-  constexpr int kTiles = kWinogradFewTiles;
-  V acc[kTiles][6];
-#pragma GCC unroll 4
-  for (int t = 0; t < kTiles; ++t) {
+  for (int64_t c = 0; c < channels; ++c, taps += 9 * NR * V::lanes, u += NR * V::lanes) {
+#pragma GCC unroll 2
+    for (int j = 0; j < NR; ++j) {
+      V row[3], points[6];
+      filter_row<T, R>(taps + j * V::lanes, NR * V::lanes, row);
+      filter_points_of_row<T, R>(row, points);
 #pragma GCC unroll 6
-    for (int s = 0; s < 6; ++s) acc[t][s] = V::zero();
-  }
-  for (int64_t c = 0; c < channels; ++c, taps += 9 * V::lanes, v += kTiles * 6) {
-    ahead.template next<2>();
-    V row[3], u[6];
-    filter_row<T, R>(taps, row);
-    filter_points_of_row<T, R>(row, u);
-#pragma GCC unroll 6
-    for (int s = 0; s < 6; ++s) {
-#pragma GCC unroll 4
-      for (int t = 0; t < kTiles; ++t) acc[t][s] = fma(V::set1(v[t * 6 + s]), u[s], acc[t][s]);
+      for (int s = 0; s < 6; ++s) points[s].store(u + (s * kWinogradRun * NR + j) * V::lanes);
     }
   }
-#pragma GCC unroll 4
-  for (int t = 0; t < kTiles; ++t) {
-#pragma GCC unroll 6
-    for (int s = 0; s < 6; ++s) {
-      T* const sums = m + (t * kWinogradMostPoints + R * 6 + s) * V::lanes;
-      (first ? acc[t][s] : V::load(sums) + acc[t][s]).store(sums);
+}
+
+// Sums of MR tiles at a point over a run of channels, added to m unless they are the first: each run has sums
+// of its own, as short chains of additions err less.
+template <class T, int MR, int NR>
+NEOCOG_INLINE void few_tiles_sums(const T* v, const T* u, int64_t channels, T* m, bool first) {
+  using V = Vec<T>;
+  V acc[MR][NR];
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < NR; ++j) acc[i][j] = V::zero();
+  }
+  for (int64_t c = 0; c < channels; ++c, ++v, u += NR * V::lanes) {
+    V col[NR];
+#pragma GCC unroll 2
+    for (int j = 0; j < NR; ++j) col[j] = V::load(u + j * V::lanes);
+#pragma GCC unroll 8
+    for (int i = 0; i < MR; ++i) {
+      const V x = V::set1(v[i * kWinogradRun]);
+#pragma GCC unroll 2
+      for (int j = 0; j < NR; ++j) acc[i][j] = fma(x, col[j], acc[i][j]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < MR; ++i) {
+#pragma GCC unroll 2
+    for (int j = 0; j < NR; ++j, m += V::lanes) (first ? acc[i][j] : V::load(m) + acc[i][j]).store(m);
+  }
+}
+
+template <class T, int NR>
+NEOCOG_INLINE void few_tiles(const WinogradFewTiles<T>& g) {
+  using V = Vec<T>;
+  constexpr int64_t kColumns = NR * V::lanes, kTaps = 9 * kColumns;
+  constexpr int kMost = kFewRows<T>;
+  const T *taps = g.taps, *v = g.v;
+  for (int64_t c = 0; c < g.channels; c += kWinogradRun, taps += kWinogradRun * kTaps, v += g.run_v) {
+    const int64_t count = min64(kWinogradRun, g.channels - c), left = g.channels - c - count;
+    Fetch<T> ahead(left > 0 ? Ahead<T>{taps + count * kTaps, min64(left, kWinogradRun) * kTaps} : g.next);
+    const int64_t lines = ceil_div(ahead.end - ahead.at, kLineBytes * kWinogradMostPoints);
+    for (int64_t row = 0; row < 6; ++row) {
+      with_constant<0, 1, 2, 3, 4, 5>(
+          row, [&]<int R>() __attribute__((always_inline)) { filter_run<T, NR, R>(taps, count, g.u); });
+      const T* u = g.u;
+      for (int64_t p = row * 6; p < (row + 1) * 6; ++p, u += kWinogradRun * kColumns) {
+        ahead.next(lines);
+        const int64_t begin = g.begin[p], all = g.end[p] - begin, parts = ceil_div(all, kMost);
+        for (int64_t i = 0; i < parts; ++i) {
+          const int64_t t = begin + all * i / parts, end = begin + all * (i + 1) / parts;
+          with_size<kMost>(end - t, [&]<int MR>() __attribute__((always_inline)) {
+            few_tiles_sums<T, MR, NR>(v + p * g.point_v + t * kWinogradRun, u, count,
+                                      g.m + p * g.point_m + t * kColumns, c == 0);
+          });
+        }
+      }
     }
   }
 }
 
 template <class T>
 void winograd_few_tiles(const WinogradFewTiles<T>& g) {
-  constexpr int64_t kTaps = 9 * Vec<T>::lanes, kRow = kWinogradFewTiles * 6;
-  for (int64_t c = 0; c < g.channels; c += kFewChannels) {
-    const int64_t count = min64(kFewChannels, g.channels - c), left = g.channels - c - count;
-    // The taps of the next channels; behind the last, those of the next vector of kernels.
-    Fetch<T> ahead(left > 0 ? Ahead<T>{g.taps + (c + count) * kTaps, min64(left, kFewChannels) * kTaps}
-                            : g.next);
-    const auto row = [&]<int R>() __attribute__((always_inline)) {
-      few_tiles_row<T, R>(g.taps + c * kTaps, g.v + (R * g.channels + c) * kRow, count, g.m, c == 0, ahead);
-    };
-    row.template operator()<0>();
-    row.template operator()<1>();
-    row.template operator()<2>();
-    row.template operator()<3>();
-    row.template operator()<4>();
-    row.template operator()<5>();
-  }
-}
-
-template <class T>
-constexpr auto few_tiles_kernel() -> void (*)(const WinogradFewTiles<T>&) {
-  if constexpr (kHasFewTiles<T>) {
-    return &winograd_few_tiles<T>;
+  if (g.vectors == 1) {
+    few_tiles<T, 1>(g);
   } else {
-    return nullptr;
+    few_tiles<T, 2>(g);
   }
 }
 

@@ -6,6 +6,8 @@
 // the edges leave out the points before infinity, so all share the transformed kernels.
 #pragma once
 
+#include <array>
+
 #include "core/fetch.h"
 #include "core/isa.h"
 
@@ -15,7 +17,8 @@ namespace neocog {
 inline constexpr int64_t kWinogradPixels = 6;
 inline constexpr int64_t kWinogradMostPoints = kWinogradPixels * kWinogradPixels;
 
-inline constexpr int64_t kWinogradFewTiles = 4;
+// Channels whose taps, and transformed kernels of one row of points, stay in the first-level cache.
+inline constexpr int64_t kWinogradRun = 16;
 
 // A kernel, by its taps along each axis: 1, 3 or 5; or 1 or 2; or 4 and 4.
 constexpr bool winograd_has(int64_t taps_h, int64_t taps_w) {
@@ -49,6 +52,7 @@ struct WinogradInput {
   int64_t tile_h, tile_w;  // outputs along each axis, winograd_tile
   T* v;                    // (points_h, points_w) values `v_stride` apart, channels contiguous
   int64_t v_stride;
+  int64_t run, run_stride;  // so many of them, that is; from each run to the next
   bool finite_h = false,
        finite_w = false;  // 2 taps, the last of which is zero: points at infinity are not wanted
 };
@@ -70,13 +74,16 @@ struct WinogradOutput {
   int64_t pooled_h = 0, pooled_w = 0;  // strides
 };
 
-// So few tiles that their sums of a row of points fit the registers (kWinogradFewTiles).
+// So few tiles that reading transformed kernels would take longer than transforming them again.
 template <class T>
 struct WinogradFewTiles {
-  const T* taps;  // (channels, 9, lanes) of one vector of kernels
-  const T* v;     // (6 rows of points, channels, tiles, 6 points)
-  int64_t channels;
-  T* m;           // (tiles, 36 points, lanes) sums of products
+  const T* taps;  // (channels, 9, vectors * lanes) of a panel of kernels
+  const T* v;     // (runs of kWinogradRun channels, 36 points, tiles, channels of the run)
+  int64_t point_v, run_v, channels, vectors;            // distances in v; 1 or 2 vectors
+  std::array<int64_t, kWinogradMostPoints> begin, end;  // tiles that have a point
+  T* m;  // (36 points, tiles, vectors * lanes) sums of products
+  int64_t point_m;
+  T* u;           // workspace: 6 * kWinogradRun * vectors * lanes
   Ahead<T> next;  // what will be needed after this
 };
 
@@ -96,8 +103,8 @@ struct WinogradKernels {
                     int64_t point_v);
   void (*output)(const WinogradOutput<T>&);
   void (*output_pooled)(const WinogradOutput<T>&);  // with maxima, for tiles that may have some
-  // Products of kWinogradFewTiles tiles with kernels of 3x3 that are transformed in registers, in T, at each
-  // use: the taps are a quarter of the transformed kernels. Null where there are too few registers.
+  // Products with kernels of 3x3 that are transformed, in T, at each use, a run of channels at a time: the
+  // taps are a quarter of the transformed kernels.
   void (*few_tiles)(const WinogradFewTiles<T>&);
   // The weight gradient on the same tiles and points: G^T [sum of (A dy A^T) * (B^T x B)] G.
   // v[p * v_stride + c] = (A d_c A^T)[p] with d_c[t] = pixel[t][c], t of a full tile, c < channels.

@@ -25,6 +25,12 @@ constexpr int64_t kLongBlocks = 16, kFewLongTiles = 64;
 // multiplies: they never leave its cache.
 constexpr int64_t kOneBlockTiles = 48;
 constexpr int64_t kOneBlockVectors = 2;  // of a panel then
+// Up to here kernels are transformed each time they are used, and up to the second number where so many pairs
+// of channels have more of them than a share of the third-level cache holds.
+constexpr int64_t kTapsTiles = 16, kTapsMostTiles = 32, kTapsPairs = 512 * 512;
+// Where the method pays then, though not where transformed kernels are read: channels per group on both
+// sides, output pixels, and a quarter of them in every tile.
+constexpr int64_t kTapsChannels = 64, kTapsPixels = 36, kTapsQuarterTile = 25;
 // Runs of channels that are long enough to be read from all over the block; shorter ones stay together per
 // point.
 constexpr int64_t kLongRun = 128;
@@ -53,7 +59,6 @@ struct Leasts {
   int64_t taps_of_paired;
 };
 constexpr int64_t kFewestPaired = 3;
-constexpr int64_t kFewTilesChannels = 256, kFewTilesPixels = 25;
 constexpr Leasts kForward{{{{16, 400}, {40, 144}, {64, 100}}},
                           {32, 150},
                           {48, 200},
@@ -118,20 +123,17 @@ bool possible(const ConvGeometry& g) {
   return winograd_has(winograd_taps(g.h), winograd_taps(g.w)) && g.h.kernel * g.w.kernel > 1;
 }
 
-// Whether an image of h x w outputs, or several, is once or twice kWinogradFewTiles tiles, for a kernel that
-// transforms its weights in registers.
-template <class T>
-bool few_tiles(const ConvGeometry& g, int64_t h, int64_t w) {
-  if constexpr (std::is_same_v<T, float>) {
-    constexpr int64_t tile = winograd_tile(3);
-    const int64_t tiles = g.batch * ceil_div(h, tile) * ceil_div(w, tile);
-    return winograd_kernels<T>().few_tiles != nullptr && g.h.kernel == 3 && g.w.kernel == 3 &&
-           g.h.stride == 1 && g.w.stride == 1 && g.h.dilation == 1 && g.w.dilation == 1 &&
-           (tiles == kWinogradFewTiles || tiles == 2 * kWinogradFewTiles) &&
-           g.batch * h * w * kWinogradFewTiles >= kFewTilesPixels * tiles &&
-           std::min(g.in_channels, g.out_channels) / g.groups >= kFewTilesChannels;
-  }
-  return false;
+bool plain_3x3(const ConvGeometry& g) {
+  return g.h.kernel == 3 && g.w.kernel == 3 && g.h.stride == 1 && g.w.stride == 1;
+}
+
+// Images of h x w outputs, not dilated.
+bool pays_from_taps(const ConvGeometry& g, int64_t h, int64_t w) {
+  constexpr int64_t tile = winograd_tile(3);
+  const int64_t tiles = g.batch * ceil_div(h, tile) * ceil_div(w, tile), pixels = g.batch * h * w;
+  return plain_3x3(g) && g.h.dilation == 1 && g.w.dilation == 1 && tiles <= kTapsTiles &&
+         pixels >= kTapsPixels && 4 * pixels >= kTapsQuarterTile * tiles &&
+         std::min(g.in_channels, g.out_channels) / g.groups >= kTapsChannels;
 }
 
 // Of the smallest image that one tile can lie in, along the transformed axes.
@@ -148,14 +150,12 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const int64_t groups = g.groups, in = x.c / groups, out = y.c / groups;
   const int64_t images = y.n * window.remainders();
   const bool paired = window.in_phases() > 1 && winograd_paired(g);
-  const bool few = few_tiles<T>(g, y.h, y.w), whole = paired || few;
-  const TileAxis h(ceil_div(y.h + window.before_h, window.step_h * window.out_h), winograd_taps(g.h), whole),
-      w(ceil_div(y.w + window.before_w, window.step_w * window.out_w), winograd_taps(g.w), whole);
+  const TileAxis h(ceil_div(y.h + window.before_h, window.step_h * window.out_h), winograd_taps(g.h), paired),
+      w(ceil_div(y.w + window.before_w, window.step_w * window.out_w), winograd_taps(g.w), paired);
   const int64_t all = images * h.tiles * w.tiles;
   const bool one = all <= kOneBlockTiles && !window.beside;
-  const int64_t vectors = few   ? 1
-                          : one ? std::min(kernels.max_vectors, kOneBlockVectors)
-                                : kernels.max_vectors;
+  const bool few = one && plain_3x3(g) && all <= (in * out < kTapsPairs ? kTapsTiles : kTapsMostTiles);
+  const int64_t vectors = one ? std::min(kernels.max_vectors, kOneBlockVectors) : kernels.max_vectors;
   WinogradPlan plan{in,
                     out,
                     kernels.lanes,
@@ -174,6 +174,8 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
                     1,
                     w.tiles,
                     all,
+                    0,
+                    0,
                     0,
                     0,
                     vectors * kernels.lanes};
@@ -201,9 +203,11 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
     const int64_t items = groups * plan.blocks_w * plan.blocks_h;
     if (items < threads) plan.chunks = std::min(plan.split.panels, ceil_div(threads, items));
   }
-  const bool by_point = depth < kLongRun;
-  plan.point_v = by_point ? round_up(plan.tiles * depth, kLine) + kLine : depth;
-  plan.tile_v = by_point ? depth : plan.points() * depth;
+  plan.run = few ? kWinogradRun : depth;
+  const bool by_point = few || depth < kLongRun;
+  plan.point_v = by_point ? round_up(plan.tiles * plan.run, kLine) + kLine : depth;
+  plan.tile_v = by_point ? plan.run : plan.points() * depth;
+  plan.run_v = few ? plan.points() * plan.point_v : 0;
   return plan;
 }
 
@@ -214,7 +218,7 @@ bool winograd_suits(const ConvGeometry& g, WeightRole role) {
   const int64_t h = forward ? g.h.out() : g.h.in / winograd_phases(g.h);
   const int64_t w = forward ? g.w.out() : g.w.in / winograd_phases(g.w);
   return (forward || !winograd_paired(g)) && smaller_side(g, h, w) >= 2 &&
-         (enough(g, kForward, g.batch * h * w) || few_tiles<T>(g, h, w));
+         (enough(g, kForward, g.batch * h * w) || pays_from_taps(g, h, w));
 }
 
 template <class T>

@@ -108,6 +108,11 @@ struct WinogradWindow {
   int64_t col(int64_t index) const { return index % step_w; }
 };
 
+// So many tiles lack width, nothing, height and both.
+struct TilePlaces {
+  int64_t narrow, full, low, corners;
+};
+
 // How the tiles are dealt out; images are those of WinogradWindow.
 struct WinogradPlan {
   int64_t in_group, out_group;  // channels
@@ -117,24 +122,45 @@ struct WinogradPlan {
   int64_t in_phases, out_phases;
   int64_t at_once;  // phases of the inputs that are transformed together
   bool paired;
-  int64_t rows;    // of tiles, in all images
-  bool one_block;  // kernels are transformed where they are used
-  bool few;        // in registers: a multiple of kWinogradFewTiles tiles, all of them full
-  int64_t blocks_h, blocks_w, chunks;  // blocks, and items that share a block's inputs
-  int64_t cols;                        // of tiles, in all blocks but the last of a row
-  int64_t tiles;                       // of the largest block
-  int64_t tile_v, point_v;             // distances in the transformed inputs
-  int64_t panel;                       // widest panel, in columns
+  int64_t rows;                         // of tiles, in all images
+  bool one_block;                       // kernels are transformed where they are used, or kept
+  bool few;                             // and are never kept, but their taps
+  int64_t blocks_h, blocks_w, chunks;   // blocks, and items that share a block's inputs
+  int64_t cols;                         // of tiles, in all blocks but the last of a row
+  int64_t tiles;                        // of the largest block
+  int64_t run, tile_v, point_v, run_v;  // channels side by side, and distances, in the transformed inputs
+  int64_t panel;                        // widest panel, in columns
 
   int64_t panels() const { return split.panels * out_phases; }  // phases of the same columns side by side
-  // Sums of products lie by tile, as they are read last; transformed kernels by point.
   int64_t points() const { return h.points * w.points; }
-  int64_t size_v() const { return std::max(tiles * tile_v, points() * point_v); }
-  // Of one panel; of all, if the phases of the inputs are added up one by one.
-  int64_t size_m() const { return tiles * points() * (at_once < in_phases ? split.vectors * lanes : panel); }
+  int64_t size_v() const {
+    return few ? ceil_div(in_group, run) * run_v : std::max(tiles * tile_v, points() * point_v);
+  }
+  // Sums of products, from a point to the next; those of a panel; of all, if the phases of the inputs are
+  // added up one by one.
+  int64_t point_m(int64_t width) const { return tiles * width + kWinogradLine; }
+  int64_t panel_m(int64_t i) const { return points() * (tiles * split.begin(i) * lanes + i * kWinogradLine); }
+  int64_t size_m() const { return at_once < in_phases ? panel_m(split.panels) : points() * point_m(panel); }
   int64_t point_u(int64_t width) const { return in_phases * in_group * width + kWinogradLine; }
   int64_t size_u() const { return points() * point_u(panel); }
   int64_t size_taps() const { return in_group * h.taps * w.taps * panel; }  // of one panel, for `few`
+  // The taps of a run of its channels.
+  int64_t size_run() const { return std::min(run, in_group) * h.taps * w.taps * panel; }
+  // The order of tiles in v: those that have any one point are side by side if the tiles of full height that
+  // are not of full width come first, then those full in both, in width only, and in neither.
+  TilePlaces places() const {
+    const int64_t low = h.last < h.tile ? rows / h.tiles : 0, narrow = w.last < w.tile ? 1 : 0;
+    return {(rows - low) * narrow, (rows - low) * (w.tiles - narrow), low * (w.tiles - narrow), low * narrow};
+  }
+  int64_t place(int64_t row, int64_t col) const {
+    const TilePlaces all = places();
+    const int64_t image = row / h.tiles, full_cols = w.last < w.tile ? w.tiles - 1 : w.tiles;
+    if (h.last < h.tile && row % h.tiles == h.tiles - 1) {
+      return all.narrow + all.full + (col < full_cols ? image * full_cols + col : all.low + image);
+    }
+    const int64_t full_row = h.last < h.tile ? row - image : row;
+    return col < full_cols ? all.narrow + full_row * full_cols + col : full_row;
+  }
   TileBlock block(int64_t i, int64_t j) const {
     return {rows * i / blocks_h, rows * (i + 1) / blocks_h, j * cols, std::min(w.tiles, (j + 1) * cols)};
   }

@@ -154,7 +154,7 @@ void winograd_weight_by_parts(const ConvGeometry& g, Image<const T> x, Image<con
               transforms.input(
                   {pixel, plan.in_group, plan.h.taps, plan.w.taps, plan.h.tile, plan.w.tile,
                    space.v + tile(row, col) * plan.depth + winograd_place(g, phase) * plan.in_group,
-                   plan.point_v(), winograd_finite(g.h, phase / under.in_w),
+                   plan.point_v(), plan.in_group, 0, winograd_finite(g.h, phase / under.in_w),
                    winograd_finite(g.w, phase % under.in_w)});
             },
             [&](const T* pixels, int64_t pixel, int64_t count) {
