@@ -29,20 +29,10 @@ void run_one_block(const WinogradCall<T>& call, T* v, const T* kept,
     const int64_t g = item / plan.split.panels, first = item % plan.split.panels * plan.out_phases;
     const T* const group = v + g * plan.size_v();
     const WinogradWorkspace<T>& space = spaces[thread];
-    if (plan.few) {
-      const T* const taps = kept == nullptr ? space.taps : kept + item * plan.size_taps();
-      if (kept == nullptr) call.filters.pack_panel(g, first, space.taps);
-      const bool more = kept != nullptr && item + threads < items;
-      call.multiply_few(first, group, taps,
-                        more ? Ahead<T>{taps + threads * plan.size_taps(), plan.size_run()} : Ahead<T>{},
-                        space);
-      call.finish_panel(g, first, whole, space.m, space);
-      return;
-    }
     for (int64_t panel = first; panel < first + plan.out_phases; ++panel) {
       const T* u = space.u;
       if (kept != nullptr) {
-        u = kept + (g * plan.panels() + panel) * plan.size_u();
+        u = kept + (g * plan.panels() + panel) * plan.size_kernels();
       } else {
         for (int64_t c = 0; c < plan.in_group; c += kFilterChannels) {
           call.filters.transform_kernels(g, panel, c, std::min(plan.in_group, c + kFilterChannels),
@@ -55,17 +45,19 @@ void run_one_block(const WinogradCall<T>& call, T* v, const T* kept,
   });
 }
 
-// All kernels: u of every panel of every group.
+// All kernels: u of every panel of every group, or its taps.
 template <class T>
-void transform_all(const WinogradCall<T>& call, T* all, const std::vector<WinogradWorkspace<T>>& spaces) {
+void prepare_all(const WinogradCall<T>& call, T* all, const std::vector<WinogradWorkspace<T>>& spaces) {
   const WinogradPlan& plan = call.plan;
-  const int64_t parts = ceil_div(plan.in_group, kFilterChannels);
+  const int64_t parts = plan.few ? 1 : ceil_div(plan.in_group, kFilterChannels);
   parallel_for(call.geometry.groups * plan.panels() * parts, static_cast<int>(spaces.size()),
                [&](int64_t item, int thread) {
-                 const int64_t part = item % parts, panel = item / parts;
-                 call.filters.transform_kernels(
-                     panel / plan.panels(), panel % plan.panels(), plan.in_group * part / parts,
-                     plan.in_group * (part + 1) / parts, spaces[thread].taps, all + panel * plan.size_u());
+                 const int64_t part = item % parts, index = item / parts;
+                 const int64_t g = index / plan.panels(), panel = index % plan.panels();
+                 T* const to = all + index * plan.size_kernels();
+                 if (plan.few) return call.filters.pack_panel(g, panel, to);
+                 call.filters.transform_kernels(g, panel, plan.in_group * part / parts,
+                                                plan.in_group * (part + 1) / parts, spaces[thread].taps, to);
                });
 }
 
@@ -73,8 +65,8 @@ template <class T>
 void run_blocks(const WinogradCall<T>& call, const T* all, const std::vector<WinogradWorkspace<T>>& spaces) {
   const WinogradPlan& plan = call.plan;
   const int threads = static_cast<int>(spaces.size());
-  const auto panel_u = [&](int64_t g, int64_t panel) {
-    return all + (g * plan.panels() + panel) * plan.size_u();
+  const auto kernels = [&](int64_t g, int64_t panel) {
+    return all + (g * plan.panels() + panel) * plan.size_kernels();
   };
   parallel_for(
       call.geometry.groups * plan.blocks_h * plan.blocks_w * plan.chunks, threads,
@@ -95,10 +87,19 @@ void run_blocks(const WinogradCall<T>& call, const T* all, const std::vector<Win
           call.transform_inputs(g, block, block, place, end, space, space.v);
           for (int64_t panel = panel0; panel < panel1; ++panel) {
             const bool last = panel + 1 == panel1;
+            if (plan.few) {
+              if (all == nullptr) call.filters.pack_panel(g, panel, space.taps);
+              const Ahead<T> after =
+                  all == nullptr || last ? Ahead<T>{} : Ahead<T>{kernels(g, panel + 1), plan.size_run()};
+              call.multiply_few(panel, space.v, all == nullptr ? space.taps : kernels(g, panel), after,
+                                space);
+              call.finish_panel(g, panel, block, space.m, space);
+              continue;
+            }
             const int64_t next = last ? panel0 : panel + 1, then = last ? end % plan.in_phases : place;
             const int64_t of_place = plan.in_group * call.filters.width(next);
-            const Ahead<T> after{panel_u(g, next) + then * of_place, plan.at_once * of_place};
-            call.multiply(panel, place, end, block, space.v, panel_u(g, panel), panel_m(panel), after, space);
+            const Ahead<T> after{kernels(g, next) + then * of_place, plan.at_once * of_place};
+            call.multiply(panel, place, end, block, space.v, kernels(g, panel), panel_m(panel), after, space);
             if (end == plan.in_phases) call.finish_panel(g, panel, block, panel_m(panel), space);
           }
         }
@@ -153,18 +154,21 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
   }
   const int64_t groups = g.groups;
   const WinogradWindow window = winograd_window(g, role, beside);
-  const WinogradPlan plan = winograd_plan(g, x, y, window);
+  const bool kept = weight.kept != nullptr;
+  const WinogradPlan plan = winograd_plan(g, x, y, window, kept);
   const int threads = threads_for(plan.one_block ? groups * std::max(plan.rows, plan.split.panels)
                                                  : groups * plan.blocks_h * plan.blocks_w * plan.chunks);
-  const bool kept = weight.kept != nullptr;
-  const int64_t all_kernels = groups * plan.panels() * plan.size_u();
+  // Else each thread prepares those of its panels.
+  const bool shared_kernels = kept || !(plan.one_block || plan.few);
+  const int64_t all_kernels = shared_kernels ? groups * plan.panels() * plan.size_kernels() : 0;
   const int64_t shared = plan.one_block ? groups * plan.size_v() : weight.scratch(all_kernels);
   const int64_t size_v = plan.one_block ? 0 : plan.size_v(),
                 size_u = plan.few                  ? plan.w.points * kWinogradRun * plan.panel
                          : plan.one_block && !kept ? plan.size_u()
                                                    : 0;
-  const int64_t taps =
-      plan.few ? (kept ? 0 : plan.size_taps()) : plan.h.taps * plan.w.taps * kFilterChannels * plan.panel;
+  const int64_t taps = !plan.few ? plan.h.taps * plan.w.taps * kFilterChannels * plan.panel
+                       : kept    ? 0
+                                 : plan.size_taps();
   // Channels first: the pixels under the tiles, and the results of a panel, turned.
   const int64_t strip_rows = plan.one_block ? 1 : ceil_div(plan.rows, plan.blocks_h);
   const int64_t strip = plan.paired ? pairs_strip(plan.in_group, plan.h, plan.w, strip_rows, plan.cols)
@@ -199,21 +203,14 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
   const WinogradFilters<T> filters{plan, g, weight.data, role};
   const WinogradCall<T> call{plan, filters, window, g, x, epilogue, y, zeros, Finish<T>(epilogue)};
   const T* all = nullptr;
-  if (plan.few) {
-    if (kept) {
-      const KeptWeights::Key key{kWinogradTaps, gemm_kernels<T>().lanes, static_cast<int64_t>(role), groups,
-                                 plan.split.panels};
-      all = weight.form(key, groups * plan.split.panels * plan.size_taps(), scratch, [&](T* to) {
-        parallel_for(groups * plan.split.panels, threads, [&](int64_t item, int) {
-          filters.pack_panel(item / plan.split.panels, item % plan.split.panels,
-                             to + item * plan.size_taps());
-        });
-      });
-    }
-  } else if (kept || !plan.one_block) {
-    const KeptWeights::Key key{kWinogradKernels, gemm_kernels<T>().lanes, static_cast<int64_t>(role),
-                               groups,           plan.split.panels,       plan.size_u()};
-    all = weight.form(key, all_kernels, scratch, [&](T* to) { transform_all(call, to, spaces); });
+  if (shared_kernels) {
+    const KeptWeights::Key key{plan.few ? kWinogradTaps : kWinogradKernels,
+                               gemm_kernels<T>().lanes,
+                               static_cast<int64_t>(role),
+                               groups,
+                               plan.split.panels,
+                               plan.size_kernels()};
+    all = weight.form(key, all_kernels, scratch, [&](T* to) { prepare_all(call, to, spaces); });
   }
   if (plan.one_block) {
     run_one_block(call, one_v, all, spaces);

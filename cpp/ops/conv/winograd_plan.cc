@@ -25,12 +25,17 @@ constexpr int64_t kLongBlocks = 16, kFewLongTiles = 64;
 // multiplies: they never leave its cache.
 constexpr int64_t kOneBlockTiles = 48;
 constexpr int64_t kOneBlockVectors = 2;  // of a panel then
-// Up to here kernels are transformed each time they are used, and up to the second number where so many pairs
-// of channels have more of them than a share of the third-level cache holds.
-constexpr int64_t kTapsTiles = 16, kTapsMostTiles = 32, kTapsPairs = 512 * 512;
-// Where the method pays then, though not where transformed kernels are read: channels per group on both
-// sides, output pixels, and a quarter of them in every tile.
-constexpr int64_t kTapsChannels = 64, kTapsPixels = 36, kTapsQuarterTile = 25;
+// Up to so many tiles kernels are transformed each time they are used, run by run: kept ones, as taps are a
+// quarter of what would be read, and others, that would be written first. Twice as many tiles where so many
+// pairs of channels are more than the caches hold. All tiles are one block, and every thread transforms the
+// inputs for its panels: that takes less time than to fetch them from another one's cache.
+struct Few {
+  int64_t tiles, pairs;
+};
+constexpr Few kFewKept{16, 512 * 512}, kFewOnce{64, 256 * 256};
+// Where the method pays then and not else: channels per group on both sides, output pixels, and those of four
+// tiles.
+constexpr int64_t kFewChannels = 64, kFewPixels = 36, kPixelsOfFour = 25;
 // Runs of channels that are long enough to be read from all over the block; shorter ones stay together per
 // point.
 constexpr int64_t kLongRun = 128;
@@ -128,12 +133,12 @@ bool plain_3x3(const ConvGeometry& g) {
 }
 
 // Images of h x w outputs, not dilated.
-bool pays_from_taps(const ConvGeometry& g, int64_t h, int64_t w) {
+bool few_pay(const ConvGeometry& g, int64_t h, int64_t w) {
   constexpr int64_t tile = winograd_tile(3);
   const int64_t tiles = g.batch * ceil_div(h, tile) * ceil_div(w, tile), pixels = g.batch * h * w;
-  return plain_3x3(g) && g.h.dilation == 1 && g.w.dilation == 1 && tiles <= kTapsTiles &&
-         pixels >= kTapsPixels && 4 * pixels >= kTapsQuarterTile * tiles &&
-         std::min(g.in_channels, g.out_channels) / g.groups >= kTapsChannels;
+  return plain_3x3(g) && g.h.dilation == 1 && g.w.dilation == 1 && tiles <= kFewKept.tiles &&
+         pixels >= kFewPixels && 4 * pixels >= kPixelsOfFour * tiles &&
+         std::min(g.in_channels, g.out_channels) / g.groups >= kFewChannels;
 }
 
 // Of the smallest image that one tile can lie in, along the transformed axes.
@@ -145,7 +150,7 @@ int64_t smaller_side(const ConvGeometry& g, int64_t h, int64_t w) {
 
 template <class T>
 WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const Image<T>& y,
-                           const WinogradWindow& window) {
+                           const WinogradWindow& window, bool kept) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const int64_t groups = g.groups, in = x.c / groups, out = y.c / groups;
   const int64_t images = y.n * window.remainders();
@@ -153,9 +158,11 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const TileAxis h(ceil_div(y.h + window.before_h, window.step_h * window.out_h), winograd_taps(g.h), paired),
       w(ceil_div(y.w + window.before_w, window.step_w * window.out_w), winograd_taps(g.w), paired);
   const int64_t all = images * h.tiles * w.tiles;
-  const bool one = all <= kOneBlockTiles && !window.beside;
-  const bool few = one && plain_3x3(g) && all <= (in * out < kTapsPairs ? kTapsTiles : kTapsMostTiles);
-  const int64_t vectors = one ? std::min(kernels.max_vectors, kOneBlockVectors) : kernels.max_vectors;
+  const Few& most_few = kept ? kFewKept : kFewOnce;
+  const bool few =
+      plain_3x3(g) && !window.beside && all <= (in * out < most_few.pairs ? 1 : 2) * most_few.tiles;
+  const bool one = !few && all <= kOneBlockTiles && !window.beside;
+  const int64_t vectors = one || few ? std::min(kernels.max_vectors, kOneBlockVectors) : kernels.max_vectors;
   WinogradPlan plan{in,
                     out,
                     kernels.lanes,
@@ -181,7 +188,9 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
                     vectors * kernels.lanes};
   const int64_t depth = plan.at_once * in;
   plan.rows = images * plan.h.tiles;
-  if (!one) {
+  if (few) {
+    plan.chunks = std::min<int64_t>(plan.split.panels, threads_for(plan.split.panels));
+  } else if (!one) {
     const int64_t sums = plan.at_once < plan.in_phases ? plan.split.vectors * plan.lanes : plan.panel;
     const int64_t bytes = plan.points() * (depth + sums) * static_cast<int64_t>(sizeof(T));
     const int64_t most =
@@ -218,7 +227,7 @@ bool winograd_suits(const ConvGeometry& g, WeightRole role) {
   const int64_t h = forward ? g.h.out() : g.h.in / winograd_phases(g.h);
   const int64_t w = forward ? g.w.out() : g.w.in / winograd_phases(g.w);
   return (forward || !winograd_paired(g)) && smaller_side(g, h, w) >= 2 &&
-         (enough(g, kForward, g.batch * h * w) || pays_from_taps(g, h, w));
+         (enough(g, kForward, g.batch * h * w) || few_pay(g, h, w));
 }
 
 template <class T>
@@ -232,7 +241,7 @@ bool winograd_suits_weight(const ConvGeometry& g) {
 
 #define NEOCOG_INSTANTIATE(T)                                                                         \
   template WinogradPlan winograd_plan<T>(const ConvGeometry&, const Image<const T>&, const Image<T>&, \
-                                         const WinogradWindow&);                                      \
+                                         const WinogradWindow&, bool);                                \
   template bool winograd_suits<T>(const ConvGeometry&, WeightRole);                                   \
   template bool winograd_suits_weight<T>(const ConvGeometry&);
 NEOCOG_INSTANTIATE(float)

@@ -124,7 +124,7 @@ struct WinogradPlan {
   bool paired;
   int64_t rows;                         // of tiles, in all images
   bool one_block;                       // kernels are transformed where they are used, or kept
-  bool few;                             // and are never kept, but their taps
+  bool few;                             // kernels are transformed each time they are used, from their taps
   int64_t blocks_h, blocks_w, chunks;   // blocks, and items that share a block's inputs
   int64_t cols;                         // of tiles, in all blocks but the last of a row
   int64_t tiles;                        // of the largest block
@@ -143,31 +143,35 @@ struct WinogradPlan {
   int64_t size_m() const { return at_once < in_phases ? panel_m(split.panels) : points() * point_m(panel); }
   int64_t point_u(int64_t width) const { return in_phases * in_group * width + kWinogradLine; }
   int64_t size_u() const { return points() * point_u(panel); }
-  int64_t size_taps() const { return in_group * h.taps * w.taps * panel; }  // of one panel, for `few`
-  // The taps of a run of its channels.
+  // The taps of a panel, and of a run of its channels, for `few`.
+  int64_t size_taps() const { return in_group * h.taps * w.taps * panel; }
   int64_t size_run() const { return std::min(run, in_group) * h.taps * w.taps * panel; }
-  // The order of tiles in v: those that have any one point are side by side if the tiles of full height that
-  // are not of full width come first, then those full in both, in width only, and in neither.
+  int64_t size_kernels() const { return few ? size_taps() : size_u(); }
+  // The order of tiles, for `few`: those that have any one point are side by side if the tiles that lack
+  // width alone come first, then those that lack nothing, height, and both.
   TilePlaces places() const {
-    const int64_t low = h.last < h.tile ? rows / h.tiles : 0, narrow = w.last < w.tile ? 1 : 0;
+    const int64_t low = low_rows(rows), narrow = narrow_cols();
     return {(rows - low) * narrow, (rows - low) * (w.tiles - narrow), low * (w.tiles - narrow), low * narrow};
   }
   int64_t place(int64_t row, int64_t col) const {
     const TilePlaces all = places();
-    const int64_t image = row / h.tiles, full_cols = w.last < w.tile ? w.tiles - 1 : w.tiles;
-    if (h.last < h.tile && row % h.tiles == h.tiles - 1) {
-      return all.narrow + all.full + (col < full_cols ? image * full_cols + col : all.low + image);
-    }
-    const int64_t full_row = h.last < h.tile ? row - image : row;
-    return col < full_cols ? all.narrow + full_row * full_cols + col : full_row;
+    const int64_t lows = low_rows(row), wide = w.tiles - narrow_cols();
+    if (low_rows(row + 1) > lows)
+      return all.narrow + all.full + (col < wide ? lows * wide + col : all.low + lows);
+    return col < wide ? all.narrow + (row - lows) * wide + col : row - lows;
   }
   TileBlock block(int64_t i, int64_t j) const {
     return {rows * i / blocks_h, rows * (i + 1) / blocks_h, j * cols, std::min(w.tiles, (j + 1) * cols)};
   }
+
+ private:
+  // Rows before this one, and columns, that lack outputs.
+  int64_t low_rows(int64_t row) const { return h.last < h.tile ? row / h.tiles : 0; }
+  int64_t narrow_cols() const { return w.last < w.tile ? 1 : 0; }
 };
 
 template <class T>
 WinogradPlan winograd_plan(const ConvGeometry&, const Image<const T>& x, const Image<T>& y,
-                           const WinogradWindow&);
+                           const WinogradWindow&, bool kept);
 
 }  // namespace neocog
