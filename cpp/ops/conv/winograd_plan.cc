@@ -26,13 +26,13 @@ constexpr int64_t kLongBlocks = 16, kFewLongTiles = 64;
 constexpr int64_t kOneBlockTiles = 48;
 constexpr int64_t kOneBlockVectors = 2;  // of a panel then
 // Up to so many tiles kernels are transformed each time they are used, run by run: kept ones, as taps are a
-// quarter of what would be read, and others, that would be written first. Twice as many tiles where so many
-// pairs of channels are more than the caches hold. All tiles are one block, and every thread transforms the
-// inputs for its panels: that takes less time than to fetch them from another one's cache.
+// quarter of what would be read, and others, that would be written first. `More` tiles where so many pairs of
+// channels are more than the caches hold. All tiles are one block, and every thread transforms the inputs for
+// its panels: that takes less time than to fetch them from another one's cache.
 struct Few {
-  int64_t tiles, pairs;
+  int64_t tiles, more, pairs;
 };
-constexpr Few kFewKept{16, 512 * 512}, kFewOnce{64, 256 * 256};
+constexpr Few kFewKept{16, 48, 512 * 512}, kFewOnce{64, 128, 256 * 256};
 // Where the method pays then and not else: channels per group on both sides, output pixels, and those of four
 // tiles.
 constexpr int64_t kFewChannels = 64, kFewPixels = 36, kPixelsOfFour = 25;
@@ -158,10 +158,9 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const TileAxis h(ceil_div(y.h + window.before_h, window.step_h * window.out_h), winograd_taps(g.h), paired),
       w(ceil_div(y.w + window.before_w, window.step_w * window.out_w), winograd_taps(g.w), paired);
   const int64_t all = images * h.tiles * w.tiles;
-  const Few& most_few = kept ? kFewKept : kFewOnce;
-  const bool few =
-      plain_3x3(g) && !window.beside && all <= (in * out < most_few.pairs ? 1 : 2) * most_few.tiles;
-  const bool one = !few && all <= kOneBlockTiles && !window.beside;
+  const Few& most = kept ? kFewKept : kFewOnce;
+  const bool few = plain_3x3(g) && !window.beside && all <= (in * out < most.pairs ? most.tiles : most.more);
+  const bool one = !few && !kept && all <= kOneBlockTiles && !window.beside;
   const int64_t vectors = one || few ? std::min(kernels.max_vectors, kOneBlockVectors) : kernels.max_vectors;
   WinogradPlan plan{in,
                     out,
