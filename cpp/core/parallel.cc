@@ -1,5 +1,6 @@
 #include "core/parallel.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 
@@ -25,16 +26,58 @@ std::atomic<bool> forked{false};
 [[maybe_unused]] const int fork_hook = pthread_atfork(nullptr, nullptr, [] { forked.store(true); });
 #endif
 
+// The items of a call: a share of neighbours for every thread, the same in the next call, as what they read
+// and wrote is in its caches. Who is done with his own takes from the others', at the other end.
+class Shares {
+ public:
+  Shares(int64_t items, int threads, bool backwards)
+      : items_(items),
+        shares_(std::min(threads, kMostShares)),
+        together_(items / (shares_ * kMostTurns) + 1),
+        backwards_(backwards) {}
+
+  void work(int thread, parallel_detail::Body body, void* context) {
+    for (int i = 0; i < shares_; ++i) {
+      const int share = (thread + i) % shares_;
+      const int64_t turns = (items_ + together_ - 1) / together_;
+      const int64_t begin = turns * share / shares_, size = turns * (share + 1) / shares_ - begin;
+      const bool from_end = (i > 0) != backwards_;
+      for (;;) {
+        // So many were taken from either end before.
+        const uint64_t taken =
+            taken_[share].both.fetch_add(i > 0 ? uint64_t{1} << 32 : 1, std::memory_order_relaxed);
+        const auto own = static_cast<int64_t>(taken & 0xffffffff), others = static_cast<int64_t>(taken >> 32);
+        if (own + others >= size) break;
+        const int64_t turn = begin + (from_end ? size - 1 - (i > 0 ? others : own) : i > 0 ? others : own);
+        const int64_t end = std::min(items_, (turn + 1) * together_);
+        for (int64_t item = turn * together_; item < end; ++item) body(context, item, thread);
+      }
+    }
+  }
+
+ private:
+  static constexpr int kMostShares = 64;
+  static constexpr int64_t kMostTurns = int64_t{1} << 30;  // of a share, which counts them in 32 bits
+
+  int64_t items_;
+  int shares_;
+  int64_t together_;  // items of a turn
+  bool backwards_;
+  struct alignas(64) Taken {
+    std::atomic<uint64_t> both{0};
+  };
+  Taken taken_[kMostShares];
+};
+
 #ifdef __SANITIZE_THREAD__
 // ThreadSanitizer does not see libgomp's barriers and would call every result a race: its builds use plain
 // threads.
 thread_local bool nested = false;
 
-void run_on_plain_threads(int64_t items, int threads, parallel_detail::Body body, void* context) {
-  std::atomic<int64_t> next{0};
+void run_on_plain_threads(Shares& shares, int threads, parallel_detail::Body body, void* context) {
   const auto work = [&](int thread) {
     nested = true;
-    for (int64_t item = next++; item < items; item = next++) body(context, item, thread);
+    shares.work(thread, body, context);
     nested = false;
   };
   std::vector<std::thread> others;
@@ -102,17 +145,18 @@ int threads_for(int64_t items) {
 #endif
 }
 
-void parallel_detail::run(int64_t items, int threads, Body body, void* context) {
+void parallel_detail::run(int64_t items, int threads, bool backwards, Body body, void* context) {
   if (idle_thread) return;
   if (threads <= 1) {
-    for (int64_t item = 0; item < items; ++item) body(context, item, 0);
+    for (int64_t i = 0; i < items; ++i) body(context, backwards ? items - 1 - i : i, 0);
     return;
   }
+  Shares shares(items, threads, backwards);
 #ifdef __SANITIZE_THREAD__
-  run_on_plain_threads(items, threads, body, context);
+  run_on_plain_threads(shares, threads, body, context);
 #elif defined(_OPENMP)
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (int64_t item = 0; item < items; ++item) body(context, item, omp_get_thread_num());
+#pragma omp parallel num_threads(threads)
+  shares.work(omp_get_thread_num(), body, context);
 #endif
 }
 

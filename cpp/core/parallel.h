@@ -35,27 +35,37 @@ class Idle {
 
 namespace parallel_detail {
 using Body = void (*)(void* context, int64_t item, int thread);
-void run(int64_t items, int threads, Body body, void* context);
+void run(int64_t items, int threads, bool backwards, Body body, void* context);
+template <class F>
+void run(int64_t items, int threads, bool backwards, F& body) {
+  run(
+      items, threads, backwards,
+      [](void* context, int64_t item, int thread) { (*static_cast<F*>(context))(item, thread); },
+      const_cast<std::remove_const_t<F>*>(&body));
+}
 }  // namespace parallel_detail
 
 // Threads that parallel_for would use for `items` items from this thread, at least 1.
 int threads_for(int64_t items);
 
 // Calls body(item, thread) once for every item in [0, items); thread < threads. A body with a workspace per
-// thread must be given the count they were made for: the setting may change at any time. Items are handed out
-// as threads become free, so results must not depend on which thread ran them. The body must not throw. One
-// thread, a nested call and a forked child run serially.
+// thread must be given the count they were made for: the setting may change at any time. Each thread begins
+// with a share of neighbouring items, items * thread / threads on, and then takes from those of the others,
+// so results must not depend on which thread ran them. The body must not throw. One thread, a nested call and
+// a forked child run serially.
 template <class F>
 void parallel_for(int64_t items, int threads, F&& body) {
-  using Function = std::remove_reference_t<F>;
-  parallel_detail::run(
-      items, threads,
-      [](void* context, int64_t item, int thread) { (*static_cast<Function*>(context))(item, thread); },
-      const_cast<std::remove_const_t<Function>*>(&body));
+  parallel_detail::run(items, threads, false, body);
 }
 template <class F>
 void parallel_for(int64_t items, F&& body) {
   parallel_for(items, threads_for(items), body);
+}
+
+// The last items first: what a parallel_for before has touched last is nearest.
+template <class F>
+void parallel_for_backwards(int64_t items, F&& body) {
+  parallel_detail::run(items, threads_for(items), true, body);
 }
 
 }  // namespace neocog

@@ -192,7 +192,7 @@ void by_rows(const Plan& plan, const Workspace<T>& space, Reduce&& reduce, Finis
   }
   space.repeat(plan);
   // Backwards: the rows read last are still cached.
-  parallel_for(plan.splits, [&](int64_t split, int) { apply(plan.splits - 1 - split); });
+  parallel_for_backwards(plan.splits, [&](int64_t split, int) { apply(split); });
 }
 
 }  // namespace neocog

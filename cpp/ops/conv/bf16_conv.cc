@@ -143,8 +143,8 @@ void unit_conv(const Bf16Kernels& kernels, const ConvGeometry& g, const Image<co
       space.runs = bf16_runs(plan, kernels.tile_rows, rows, cols, y_row, y_col, space.run, space.out);
     }
     // What this thread will most likely read next.
-    const Ahead<float> next = under_tile(plan, g, x, (item + threads) / plan.tiles_h,
-                                         (item + threads) % plan.tiles_h * plan.tile_h);
+    const Ahead<float> next =
+        under_tile(plan, g, x, (item + 1) / plan.tiles_h, (item + 1) % plan.tiles_h * plan.tile_h);
     const int64_t panel0 = plan.panels * chunk / plan.column_chunks;
     const int64_t panel1 = plan.panels * (chunk + 1) / plan.column_chunks;
     for (int64_t panel = panel0; panel < panel1; panel += plan.panels_at_once) {

@@ -135,7 +135,9 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
 
   parallel_for(items, threads, [&](int64_t item, int thread) {
     Workspace& space = workspaces[thread];
-    const int64_t next_item = item + threads, chunk = item % plan.column_chunks;
+    const int64_t first_item = items * thread / threads, next_item = item + 1;
+    const bool warm = item < first_item || item - first_item >= plan.column_chunks;
+    const int64_t chunk = item % plan.column_chunks;
     item /= plan.column_chunks;
     const int64_t tile_j = item % plan.tiles_w, tile_i = item / plan.tiles_w % plan.tiles_h;
     const int64_t g = item / plan.tiles_w / plan.tiles_h % groups;
@@ -163,7 +165,7 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     // The weights after these: of the next panel, of the next phase, or of the item that this thread is
     // likely to have next. Those that stay in the cache come to it once.
     const int64_t later = plan.split.panels * (next_item % plan.column_chunks) / plan.column_chunks;
-    const bool there = resident && next_item >= threads * (plan.column_chunks + 1);
+    const bool there = resident && warm;
     // With all weights at hand, the rows of x for that item, in as many parts as it has calls.
     Ahead<T> x_of_next;
     if (there && rows_ahead && next_item < items) {

@@ -45,7 +45,8 @@ struct WeightPlan {
   // A block of all groups in the transformed x: (blocks, tiles, block_c) of every point.
   int64_t block_v(int64_t group, int64_t block) const { return (group * blocks + block) * tiles * block_c; }
   WeightItem item(int64_t i) const {
-    const int64_t block = i % blocks, at = i / blocks, part = at % split.panels;
+    const int64_t block = i / (groups * split.panels), at = i % (groups * split.panels),
+                  part = at % split.panels;
     const int64_t c0 = block_begin(block);
     return {at, at / split.panels,          block, split.begin(part), split.width(part),
             c0, block_begin(block + 1) - c0};
@@ -211,10 +212,10 @@ void winograd_backward_weight(const ConvGeometry& g, Image<const T> x, Image<con
           });
     });
     parallel_for(plan.items() * chunks, threads, [&](int64_t job, int thread) {
-      const int64_t chunk = job % chunks;
-      const WeightItem item = plan.item(job / chunks);
+      const int64_t chunk = job / plan.items(), index = job % plan.items();
+      const WeightItem item = plan.item(index);
       const int64_t width = item.vectors * kernels.lanes, point_m = item.channels * width;
-      T* const sum = kept ? m + job / chunks * plan.size_m() : spaces[thread].m;
+      T* const sum = kept ? m + index * plan.size_m() : spaces[thread].m;
       for (int64_t p = points * chunk / chunks; p < points * (chunk + 1) / chunks; ++p) {
         const ChannelSpan span = weight_span(g, plan.h, plan.w, p);
         const int64_t begin = std::max<int64_t>(0, span.begin - item.c0),

@@ -286,8 +286,8 @@ void winograd_groups_conv(const ConvGeometry& g, Image<const T> x, std::type_ide
                           y,
                           Finish<T>(epilogue)};
   parallel_for(blocks * parts, threads, [&](int64_t item, int thread) {
-    const int64_t part = item % parts;
-    call.run(plan.block(item / parts), chunks.chunks * part / parts, chunks.chunks * (part + 1) / parts,
+    const int64_t part = item / blocks;
+    call.run(plan.block(item % blocks), chunks.chunks * part / parts, chunks.chunks * (part + 1) / parts,
              spaces[thread]);
   });
 }

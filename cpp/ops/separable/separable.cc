@@ -185,8 +185,8 @@ void separable_forward(const ConvGeometry& g, Image<const T> x,
 
     // Rows of x for the item that this thread is likely to have next, while the product is at work.
     Ahead<T> rows_of_next;
-    if (x.channels_last() && item + threads < items) {
-      const int64_t next = item + threads, first = g.h.tap(next % strips * rows, 0);
+    if (x.channels_last() && item + 1 < items) {
+      const int64_t next = item + 1, first = g.h.tap(next % strips * rows, 0);
       const int64_t begin = std::clamp<int64_t>(first, 0, x.h),
                     end = std::clamp<int64_t>(first + in_rows, begin, x.h);
       rows_of_next = {x.at(next / strips, 0, begin, 0), (end - begin) * x.w * x.c};
