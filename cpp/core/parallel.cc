@@ -27,44 +27,31 @@ std::atomic<bool> forked{false};
 #endif
 
 // The items of a call: a share of neighbours for every thread, the same in the next call, as what they read
-// and wrote is in its caches. Who is done with his own takes from the others', at the other end.
+// and wrote is in its caches. Who is done with his own share goes on with those of the others.
 class Shares {
  public:
   Shares(int64_t items, int threads, bool backwards)
-      : items_(items),
-        shares_(std::min(threads, kMostShares)),
-        together_(items / (shares_ * kMostTurns) + 1),
-        backwards_(backwards) {}
+      : items_(items), shares_(std::min(threads, kMostShares)), backwards_(backwards) {}
 
   void work(int thread, parallel_detail::Body body, void* context) {
     for (int i = 0; i < shares_; ++i) {
       const int share = (thread + i) % shares_;
-      const int64_t turns = (items_ + together_ - 1) / together_;
-      const int64_t begin = turns * share / shares_, size = turns * (share + 1) / shares_ - begin;
-      const bool from_end = (i > 0) != backwards_;
-      for (;;) {
-        // So many were taken from either end before.
-        const uint64_t taken =
-            taken_[share].both.fetch_add(i > 0 ? uint64_t{1} << 32 : 1, std::memory_order_relaxed);
-        const auto own = static_cast<int64_t>(taken & 0xffffffff), others = static_cast<int64_t>(taken >> 32);
-        if (own + others >= size) break;
-        const int64_t turn = begin + (from_end ? size - 1 - (i > 0 ? others : own) : i > 0 ? others : own);
-        const int64_t end = std::min(items_, (turn + 1) * together_);
-        for (int64_t item = turn * together_; item < end; ++item) body(context, item, thread);
+      const int64_t begin = items_ * share / shares_, end = items_ * (share + 1) / shares_;
+      std::atomic<int64_t>& taken = taken_[share].items;
+      for (int64_t at = taken++; at < end - begin; at = taken++) {
+        body(context, backwards_ ? end - 1 - at : begin + at, thread);
       }
     }
   }
 
  private:
   static constexpr int kMostShares = 64;
-  static constexpr int64_t kMostTurns = int64_t{1} << 30;  // of a share, which counts them in 32 bits
 
   int64_t items_;
   int shares_;
-  int64_t together_;  // items of a turn
   bool backwards_;
   struct alignas(64) Taken {
-    std::atomic<uint64_t> both{0};
+    std::atomic<int64_t> items{0};
   };
   Taken taken_[kMostShares];
 };
