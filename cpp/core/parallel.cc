@@ -36,7 +36,7 @@ class Shares {
   void work(int thread, parallel_detail::Body body, void* context) {
     for (int i = 0; i < shares_; ++i) {
       const int share = (thread + i) % shares_;
-      const int64_t begin = items_ * share / shares_, end = items_ * (share + 1) / shares_;
+      const int64_t begin = first_item(items_, share, shares_), end = first_item(items_, share + 1, shares_);
       std::atomic<int64_t>& taken = taken_[share].items;
       for (int64_t at = taken++; at < end - begin; at = taken++) {
         body(context, backwards_ ? end - 1 - at : begin + at, thread);

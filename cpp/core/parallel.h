@@ -48,9 +48,14 @@ void run(int64_t items, int threads, bool backwards, F& body) {
 // Threads that parallel_for would use for `items` items from this thread, at least 1.
 int threads_for(int64_t items);
 
+// The item that a thread of parallel_for begins with.
+inline int64_t first_item(int64_t items, int thread, int threads) {
+  return items * thread / threads;
+}
+
 // Calls body(item, thread) once for every item in [0, items); thread < threads. A body with a workspace per
 // thread must be given the count they were made for: the setting may change at any time. Each thread begins
-// with a share of neighbouring items, items * thread / threads on, and then takes from those of the others,
+// with a share of neighbouring items, and then takes from those of the others,
 // so results must not depend on which thread ran them. The body must not throw. One thread, a nested call and
 // a forked child run serially.
 template <class F>

@@ -135,8 +135,8 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
 
   parallel_for(items, threads, [&](int64_t item, int thread) {
     Workspace& space = workspaces[thread];
-    const int64_t first_item = items * thread / threads, next_item = item + 1;
-    const bool warm = item < first_item || item - first_item >= plan.column_chunks;
+    const int64_t begun = first_item(items, thread, threads), next_item = item + 1;
+    const bool warm = item < begun || item - begun >= plan.column_chunks;
     const int64_t chunk = item % plan.column_chunks;
     item /= plan.column_chunks;
     const int64_t tile_j = item % plan.tiles_w, tile_i = item / plan.tiles_w % plan.tiles_h;

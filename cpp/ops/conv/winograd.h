@@ -23,7 +23,10 @@ inline int64_t winograd_taps(const WindowAxis& axis) {
 // values,
 //   |error| <= (channels of x / groups + 20) * eps * |A^T| (sum over c of |G w G^T| * (|B^T| |x| |B|)) |A|
 // for every tile, before the activation; with stride 2, forward, the channels are those of all phases of x.
-// Where kernels are transformed in registers (winograd_few_tiles-inl.h) it is |G| |w| |G^T| for |G w G^T|.
+// Where kernels are transformed at each use (winograd_few_tiles-inl.h), run by run of 16 channels, c =
+// channels of x / groups:
+//   |error| <= eps * |A^T| (sum over c of ((min(c, 16) + c / 16 + 20) * |G w G^T| + 4 * |G| |w| |G^T|)
+//                                         * (|B^T| |x| |B|)) |A|.
 template <class T>
 void winograd_conv(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight, WeightRole,
                    const Epilogue<T>&, Image<T> y);

@@ -6,7 +6,7 @@
 namespace neocog::NEOCOG_ISA {
 namespace {
 
-// Tiles whose sums are made together: times kWinogradFewVectors, half of the registers and more.
+// Tiles whose sums are made together, for two vectors of columns: half of the registers and more.
 template <class T>
 constexpr int kFewRows = Vec<T>::lanes == 16 ? 8 : 6;
 
