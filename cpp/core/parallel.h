@@ -55,9 +55,8 @@ inline int64_t first_item(int64_t items, int thread, int threads) {
 
 // Calls body(item, thread) once for every item in [0, items); thread < threads. A body with a workspace per
 // thread must be given the count they were made for: the setting may change at any time. Each thread begins
-// with a share of neighbouring items, and then takes from those of the others,
-// so results must not depend on which thread ran them. The body must not throw. One thread, a nested call and
-// a forked child run serially.
+// with a share of neighbouring items and then takes from those of the others, so results must not depend on
+// which thread ran them. The body must not throw. One thread, a nested call and a forked child run serially.
 template <class F>
 void parallel_for(int64_t items, int threads, F&& body) {
   parallel_detail::run(items, threads, false, body);

@@ -16,6 +16,7 @@ ISAS = ("avx2", "avx512", "avx512bf16", "amx")
 SOURCES = sorted(path for path in CPP.rglob("*.cc") if path.stem.rpartition("_")[2] in ISAS)
 GEMM = CPP / "ops" / "gemm" / "gemm_avx512.cc"
 GROUPS = CPP / "ops" / "conv" / "winograd_groups_avx512.cc"
+WINOGRAD = CPP / "ops" / "conv" / "winograd_avx512.cc"  # whose transforms of 36 values are not all in registers
 COMPILER = shutil.which("g++")
 
 pytestmark = [
@@ -79,15 +80,19 @@ def test_an_instruction_set_leaves_no_symbol_that_another_could_share(source, tm
     assert [name for name in exported if not name.startswith(home)] == []
 
 
-@pytest.mark.parametrize("source", [GEMM, GROUPS], ids=lambda path: path.stem)
-def test_products_keep_their_sums_in_registers(source, tmp_path):
+@pytest.mark.parametrize(
+    ("source", "functions", "least"),
+    [(GEMM, "", 500), (GROUPS, "", 500), (WINOGRAD, "few_tiles", 100)],
+    ids=["gemm", "winograd_groups", "winograd_few_tiles"],
+)
+def test_products_keep_their_sums_in_registers(source, functions, least, tmp_path):
     assembly = output_of("objdump", "-d", "-C", "--no-show-raw-insn", compiled(source, tmp_path, "-O3"))
     products = 0
     for function in assembly.split("\n\n"):
         name, _, body = function.partition("\n")
-        if "transpose" in name or "pack_panel" in name:
-            continue  # these turn blocks of sixteen by sixteen
+        if "transpose" in name or "pack_panel" in name or functions not in name:
+            continue  # the first two turn blocks of sixteen by sixteen
         products += len(re.findall(r"vfmadd\S* .*%zmm", body))
         spilled = [line for line in body.splitlines() if "%zmm" in line and re.search(r"\(%r[sb]p", line)]
         assert spilled == [], name
-    assert products > 500, "tiles of every size are there"
+    assert products > least, "tiles of every size are there"
