@@ -24,21 +24,51 @@ namespace {
 constexpr int kThreads[] = {1, 2, 3, 4};
 
 void parallel_for_runs_every_item_once() {
-  for (const int threads : kThreads) {
+  for (const int threads : {1, 2, 3, 4, 70}) {  // more than there are shares
     set_num_threads(threads);
     for (const int64_t items : {0, 1, 2, 3, 100}) {
-      std::vector<std::atomic<int>> runs(items);
-      std::atomic<bool> in_range{true};
       const int most = threads_for(items);
-      parallel_for(items, [&](int64_t item, int thread) {
-        ++runs[item];
-        if (thread < 0 || thread >= most) in_range = false;
-      });
-      CHECK(std::all_of(runs.begin(), runs.end(), [](const std::atomic<int>& count) { return count == 1; }));
-      CHECK(in_range);
+      for (const bool backwards : {false, true}) {
+        std::vector<std::atomic<int>> runs(items);
+        std::atomic<bool> in_range{true};
+        const auto body = [&](int64_t item, int thread) {
+          ++runs[item];
+          if (thread < 0 || thread >= most) in_range = false;
+        };
+        if (backwards) {
+          parallel_for_backwards(items, body);
+        } else {
+          parallel_for(items, body);
+        }
+        CHECK(
+            std::all_of(runs.begin(), runs.end(), [](const std::atomic<int>& count) { return count == 1; }));
+        CHECK(in_range);
+      }
       CHECK(most == std::max<int64_t>(1, std::min<int64_t>(threads, items)));
     }
   }
+}
+
+// The item that is held until all others are done would hold those of its share, too, if nobody took them.
+void threads_take_from_the_shares_of_others() {
+  set_num_threads(2);
+  if (threads_for(100) < 2) return;     // built without OpenMP
+  for (const int64_t held : {0, 50}) {  // the first of either share
+    std::atomic<int64_t> done{0};
+    parallel_for(100, [&](int64_t item, int) {
+      while (item == held && done < 99) std::this_thread::yield();
+      ++done;
+    });
+    CHECK(done == 100);
+  }
+}
+
+void one_thread_keeps_the_order() {
+  set_num_threads(1);
+  std::vector<int64_t> order;
+  parallel_for(3, [&](int64_t item, int) { order.push_back(item); });
+  parallel_for_backwards(3, [&](int64_t item, int) { order.push_back(item); });
+  CHECK((order == std::vector<int64_t>{0, 1, 2, 2, 1, 0}));
 }
 
 // A thread's number tells which part of the scratch is its own: no two items may hold it at once.
@@ -255,6 +285,8 @@ void linear_gives_the_same_bits() {
 int main() {
   using namespace neocog;
   parallel_for_runs_every_item_once();
+  threads_take_from_the_shares_of_others();
+  one_thread_keeps_the_order();
   threads_that_run_at_once_have_different_numbers();
   a_nested_loop_runs_serially();
   scratch_parts_are_aligned_and_apart();

@@ -11,11 +11,9 @@
 namespace neocog {
 namespace {
 
-// All tiles are one block: inputs first, then the panels, each with the transform of its kernels, if they are
-// not kept.
+// All tiles are one block: inputs first, then the panels, each with the transform of its kernels.
 template <class T>
-void run_one_block(const WinogradCall<T>& call, T* v, const T* kept,
-                   const std::vector<WinogradWorkspace<T>>& spaces) {
+void run_one_block(const WinogradCall<T>& call, T* v, const std::vector<WinogradWorkspace<T>>& spaces) {
   const WinogradPlan& plan = call.plan;
   const int threads = static_cast<int>(spaces.size());
   const TileBlock whole = plan.block(0, 0);
@@ -30,16 +28,11 @@ void run_one_block(const WinogradCall<T>& call, T* v, const T* kept,
     const T* const group = v + g * plan.size_v();
     const WinogradWorkspace<T>& space = spaces[thread];
     for (int64_t panel = first; panel < first + plan.out_phases; ++panel) {
-      const T* u = space.u;
-      if (kept != nullptr) {
-        u = kept + (g * plan.panels() + panel) * plan.size_kernels();
-      } else {
-        for (int64_t c = 0; c < plan.in_group; c += kFilterChannels) {
-          call.filters.transform_kernels(g, panel, c, std::min(plan.in_group, c + kFilterChannels),
-                                         space.taps, space.u);
-        }
+      for (int64_t c = 0; c < plan.in_group; c += kFilterChannels) {
+        call.filters.transform_kernels(g, panel, c, std::min(plan.in_group, c + kFilterChannels), space.taps,
+                                       space.u);
       }
-      call.multiply(panel, 0, plan.in_phases, whole, group, u, space.m, {}, space);
+      call.multiply(panel, 0, plan.in_phases, whole, group, space.u, space.m, {}, space);
       call.finish_panel(g, panel, whole, space.m, space);
     }
   });
@@ -163,9 +156,9 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
   const int64_t all_kernels = shared_kernels ? groups * plan.panels() * plan.size_kernels() : 0;
   const int64_t shared = plan.one_block ? groups * plan.size_v() : weight.scratch(all_kernels);
   const int64_t size_v = plan.one_block ? 0 : plan.size_v(),
-                size_u = plan.few                  ? plan.w.points * kWinogradRun * plan.panel
-                         : plan.one_block && !kept ? plan.size_u()
-                                                   : 0;
+                size_u = plan.few         ? plan.w.points * kWinogradRun * plan.panel
+                         : plan.one_block ? plan.size_u()
+                                          : 0;
   const int64_t taps = !plan.few ? plan.h.taps * plan.w.taps * kFilterChannels * plan.panel
                        : kept    ? 0
                                  : plan.size_taps();
@@ -213,7 +206,7 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
     all = weight.form(key, all_kernels, scratch, [&](T* to) { prepare_all(call, to, spaces); });
   }
   if (plan.one_block) {
-    run_one_block(call, one_v, all, spaces);
+    run_one_block(call, one_v, spaces);
   } else {
     run_blocks(call, all, spaces);
   }

@@ -123,7 +123,7 @@ struct WinogradPlan {
   int64_t at_once;  // phases of the inputs that are transformed together
   bool paired;
   int64_t rows;                         // of tiles, in all images
-  bool one_block;                       // kernels are transformed where they are used, or kept
+  bool one_block;                       // kernels are not kept, but transformed where they are used
   bool few;                             // kernels are transformed each time they are used, from their taps
   int64_t blocks_h, blocks_w, chunks;   // blocks, and items that share a block's inputs
   int64_t cols;                         // of tiles, in all blocks but the last of a row
