@@ -188,7 +188,7 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const int64_t depth = plan.at_once * in;
   plan.rows = images * plan.h.tiles;
   if (few) {
-    plan.chunks = std::min<int64_t>(plan.split.panels, threads_for(plan.split.panels));
+    plan.chunks = std::min(plan.split.panels, ceil_div(threads_for(groups * plan.split.panels), groups));
   } else if (!one) {
     const int64_t sums = plan.at_once < plan.in_phases ? plan.split.vectors * plan.lanes : plan.panel;
     const int64_t bytes = plan.points() * (depth + sums) * static_cast<int64_t>(sizeof(T));
