@@ -6,17 +6,31 @@
 #include <optional>
 #include <vector>
 
+#include "core/huge_pages.h"
+
 #ifdef __linux__
 #include <pthread.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #endif
 
 namespace neocog {
 namespace {
 
-constexpr std::align_val_t kLine{64}, kHugePage{size_t{2} << 20};
-constexpr size_t kHuge = size_t{4} << 20, kAlwaysKept = size_t{256} << 20;
+constexpr std::align_val_t kLine{HugePages::kLine};
+// Blocks share huge pages from the first size on, and have their own from the second one on.
+constexpr size_t kShared = size_t{16} << 10, kHuge = size_t{16} << 20;
+constexpr size_t kAlwaysKept = size_t{256} << 20;
+
+// The sanitizer must see every block and every release.
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kReuse = false;
+#else
+constexpr bool kReuse = true;
+#endif
+
+bool shares_pages(size_t bytes) {
+  return kReuse && kShared <= bytes && bytes < kHuge;
+}
 
 size_t quarter_of_the_machine() {
 #ifdef __linux__
@@ -105,11 +119,7 @@ class Keeper {
 
   std::optional<Block> oldest_beyond_limit() noexcept {
     const std::lock_guard lock(mutex_);
-#if defined(__SANITIZE_ADDRESS__)
-    const size_t limit = 0;  // the sanitizer must see every release
-#else
-    const size_t limit = std::max(kAlwaysKept, std::min(most_used_ - used_, machine_));
-#endif
+    const size_t limit = kReuse ? std::max(kAlwaysKept, std::min(most_used_ - used_, machine_)) : 0;
     if (kept_ <= limit) return std::nullopt;
     const Block block = blocks_.front();
     blocks_.erase(blocks_.begin());
@@ -126,16 +136,18 @@ class Keeper {
 }  // namespace
 
 Block allocate_block(size_t bytes) {
-  if (bytes < kHuge) return {static_cast<std::byte*>(::operator new(bytes, kLine)), bytes};
-  const Block block{static_cast<std::byte*>(::operator new(bytes, kHugePage)), bytes};
-#ifdef __linux__
-  madvise(block.data, bytes, MADV_HUGEPAGE);  // a hint: failure costs speed only
-#endif
-  return block;
+  if (shares_pages(bytes)) return {HugePages::get().allocate(bytes), bytes};
+  if (bytes >= kHuge) return {allocate_huge_pages(bytes), bytes};
+  return {static_cast<std::byte*>(::operator new(bytes, kLine)), bytes};
 }
 
 void free_block(Block block) noexcept {
-  ::operator delete(block.data, block.size >= kHuge ? kHugePage : kLine);
+  if (shares_pages(block.size))
+    HugePages::get().free(block.data, block.size);
+  else if (block.size >= kHuge)
+    free_huge_pages(block.data);
+  else
+    ::operator delete(block.data, kLine);
 }
 
 Block acquire_block(size_t bytes) {
@@ -150,7 +162,9 @@ void release_block(Block block) noexcept {
 }
 
 size_t free_kept_blocks() noexcept {
-  return Keeper::get().empty();
+  const size_t bytes = Keeper::get().empty();
+  HugePages::get().trim();
+  return bytes;
 }
 
 }  // namespace neocog

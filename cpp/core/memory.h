@@ -10,7 +10,7 @@ struct Block {
   size_t size;  // at least what was asked for
 };
 
-// A 64-byte aligned block, contents undefined; large ones ask for huge pages. Throws bad_alloc.
+// A 64-byte aligned block, contents undefined, in huge pages unless it is small. Throws bad_alloc.
 Block allocate_block(size_t bytes);
 void free_block(Block block) noexcept;
 

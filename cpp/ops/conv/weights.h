@@ -12,8 +12,8 @@
 
 namespace neocog {
 
-// Packed panels and transformed kernels of weights that nobody writes to, kept from call to call. Each form
-// is made once, by the first call that needs it; thread-safe.
+// Packed panels, transformed kernels and copies of weights that nobody writes to, kept from call to call.
+// Each form is made once, by the first call that needs it; thread-safe.
 class KeptWeights {
  public:
   // Says which kernel made a form, and all that it depends on besides the weights.
@@ -66,6 +66,7 @@ enum KeptForm : int64_t {
   kWinogradGroups,
   kRows,
   kColumns,
+  kCopies,
   kBf16Panels
 };
 

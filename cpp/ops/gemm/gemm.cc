@@ -13,8 +13,11 @@
 namespace neocog {
 namespace {
 
-// Up to here every weight is used so rarely that it is read where it lies.
+// Up to here every weight is used so rarely that its rows are read as they are.
 constexpr int64_t kDotRows = 12;
+// Rows of weights that are kept are copied from here on: blocks of memory.h lie in huge pages, and one row of
+// x waits for nothing but weights.
+constexpr size_t kCopied = size_t{16} << 10;
 // Rows of x that go through a panel of weights together: 96 rows of 1000 floats fill a third of the cache.
 constexpr int64_t kRowsPerItem = 96;
 
@@ -92,13 +95,18 @@ void linear_forward(int64_t rows, int64_t in, int64_t out, const T* x, const Wei
     product<T>(rows, in, out, x, weight, {weight.data, out, in, 1, 0, in, nullptr, 0}, bias, finish, y);
     return;
   }
+  const bool copied = weight.kept != nullptr && sizeof(T) * static_cast<size_t>(in * out) >= kCopied;
+  const T* const w =
+      copied ? weight.kept->template get<T>({kCopies, in, out}, in * out,
+                                            [&](T* to) { std::copy_n(weight.data, in * out, to); })
+             : weight.data;
   constexpr int64_t kBlock =
       32;  // outputs per item: a multiple of the tile, so cuts do not move sums between tiles
   parallel_for(ceil_div(out, kBlock), [&](int64_t item, int) {
     const int64_t o = item * kBlock;
     const int64_t count = std::min(kBlock, out - o);
-    gemm_kernels<T>().dot_block(x, rows, weight.data + o * in, count, in,
-                                bias == nullptr ? nullptr : bias + o, y + o, out);
+    gemm_kernels<T>().dot_block(x, rows, w + o * in, count, in, bias == nullptr ? nullptr : bias + o, y + o,
+                                out);
     finish(rows, count, y + o, out);
   });
 }
