@@ -111,7 +111,7 @@ def test_only_layers_that_wait_for_memory_are_cut(rng):
     assert set(parts(plan(pointwise(32, 32), (8, 32, 128, 128))).values()) == {2}
     assert not parts(plan(pointwise(32, 32), (1, 32, 512, 512)))  # one image
     assert not parts(plan(pointwise(32, 32), (4, 32, 64, 64)))  # all of it is in the caches
-    assert not parts(plan(pointwise(256, 512), (8, 256, 128, 128)))  # much to do
+    assert not parts(plan(pointwise(1024, 1024), (8, 1024, 128, 128)))  # much to do
     assert not parts(plan(pointwise(64, 16384), (64, 64, 9, 9)))  # large weights
 
 

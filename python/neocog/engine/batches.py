@@ -19,8 +19,8 @@ from neocog.engine.graph import Array
 # What a step may read and write of a part, in bytes: measured on one machine, whose own caches are smaller and whose
 # shared one is larger. It does not depend on the number of threads, so that results do not.
 CACHED = 16 << 20
-# Operations per byte up to which a layer waits for memory at all.
-_OPERATIONS = 50
+# Operations per byte up to which a layer waits for memory enough to gain: products of 300 channels.
+_OPERATIONS = 150
 # Images of a part are so many times as large as the weights.
 _WEIGHTS = 8
 # Steps of a run would by themselves take so many times as many images at most.
