@@ -65,6 +65,17 @@ def test_weights_are_packed_once_and_live_as_long_as_the_program(rng):
     np.testing.assert_array_equal(first, third)
 
 
+@pytest.mark.parametrize(("outputs", "copied"), [(64, True), (63, False)])  # of 16 KB, and of less
+def test_few_rows_read_a_copy_of_weights_that_are_kept(outputs, copied, rng):
+    x = rng.standard_normal((12, 64)).astype(np.float32)
+    weight = rng.standard_normal((outputs, 64)).astype(np.float32)
+    weights = _core.LayerWeights(weight)
+    for rows in (1, 12):
+        y = run_step("linear", x[:rows], weights, None, ..., y=in_order((rows, outputs)))
+        assert weights.kept_bytes == (weight.nbytes if copied else 0)
+        np.testing.assert_array_equal(y, run_step("linear", x[:rows], weight, None, ..., y=in_order((rows, outputs))))
+
+
 CASES = {
     "one": ((9, 20), (20, 33)),
     "a batch": ((3, 4, 9, 20), (3, 4, 20, 33)),
