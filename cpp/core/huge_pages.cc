@@ -76,7 +76,9 @@ void HugePages::free(std::byte* data, size_t bytes) noexcept {
   const std::lock_guard lock(mutex_);
   --blocks_;
   const Span span{data, in_lines(bytes)};
-  const auto region_begins = [&](const std::byte* at) { return std::ranges::find(regions_, at) != regions_.end(); };
+  const auto region_begins = [&](const std::byte* at) {
+    return std::ranges::find(regions_, at) != regions_.end();
+  };
   const auto next = std::ranges::lower_bound(spans_, data, {}, &Span::data);
   const bool joins_next = next != spans_.end() && next->data == span.end() && !region_begins(next->data);
   const bool joins_last = next != spans_.begin() && (next - 1)->end() == data && !region_begins(data);

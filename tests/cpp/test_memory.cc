@@ -1,5 +1,5 @@
-// core/huge_pages.h and core/memory.h: blocks do not overlap, what is freed is dealt out again, and regions go
-// back. Built with the preset `tsan` it also shows that threads do not race.
+// core/huge_pages.h and core/memory.h: blocks do not overlap, what is freed is dealt out again, and regions
+// go back. Built with the preset `tsan` it also shows that threads do not race.
 #include <algorithm>
 #include <cstdint>
 #include <cstring>
