@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <new>
 
+#include "core/memory.h"
+
 #ifdef __linux__
 #include <pthread.h>
 #include <sys/mman.h>
@@ -14,8 +16,9 @@ namespace {
 
 constexpr std::align_val_t kAligned{HugePages::kPage};
 
-size_t in_lines(size_t bytes) {
-  return std::max<size_t>(1, (bytes + HugePages::kLine - 1) / HugePages::kLine) * HugePages::kLine;
+// What a block takes of a region: no two have the same address.
+size_t taken(size_t bytes) {
+  return in_lines(std::max<size_t>(1, bytes));
 }
 
 }  // namespace
@@ -50,7 +53,7 @@ HugePages::~HugePages() {
 
 std::byte* HugePages::allocate(size_t bytes) {
   if (bytes > kRegion) throw std::bad_alloc();
-  const size_t size = in_lines(bytes);
+  const size_t size = taken(bytes);
   const std::lock_guard lock(mutex_);
   const auto best = [&] {
     auto found = spans_.end();
@@ -59,10 +62,14 @@ std::byte* HugePages::allocate(size_t bytes) {
     }
     return found;
   };
-  if (best() == spans_.end()) add_region();
-  // Every free span begins a region or follows a block, so that free() never needs more room than this.
-  spans_.reserve(blocks_ + 1 + regions_.size());
-  const auto span = best();
+  // Every free span begins a region or follows a block: with this one and a new region there are never more,
+  // so that free() needs no memory.
+  spans_.reserve(blocks_ + 1 + regions_.size() + 1);
+  auto span = best();
+  if (span == spans_.end()) {
+    add_region();
+    span = best();
+  }
   std::byte* const data = span->data;
   if (span->size == size)
     spans_.erase(span);
@@ -75,7 +82,7 @@ std::byte* HugePages::allocate(size_t bytes) {
 void HugePages::free(std::byte* data, size_t bytes) noexcept {
   const std::lock_guard lock(mutex_);
   --blocks_;
-  const Span span{data, in_lines(bytes)};
+  const Span span{data, taken(bytes)};
   const auto region_begins = [&](const std::byte* at) {
     return std::ranges::find(regions_, at) != regions_.end();
   };
@@ -121,7 +128,6 @@ size_t HugePages::regions() const {
 
 void HugePages::add_region() {
   regions_.reserve(regions_.size() + 1);
-  spans_.reserve(spans_.size() + 1);
   std::byte* const data = allocate_huge_pages(kRegion);
   regions_.push_back(data);
   spans_.insert(std::ranges::lower_bound(spans_, data, {}, &Span::data), {data, kRegion});

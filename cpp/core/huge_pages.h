@@ -9,11 +9,11 @@ namespace neocog {
 
 // Deals out blocks of some kilobytes to some megabytes from regions of huge pages. In pages of 4 KB the
 // weights of a network are thousands of pages, more than the processor can translate without walking its
-// tables, and what should stay in the second-level cache is pushed out of it, as pages fall on its sets by
-// chance. Thread-safe.
+// tables; and they fall by chance on the sets of the second-level cache, which can then hold less than it is
+// large. Thread-safe.
 class HugePages {
  public:
-  static constexpr size_t kPage = size_t{2} << 20, kRegion = 32 * kPage, kLine = 64;
+  static constexpr size_t kPage = size_t{2} << 20, kRegion = 32 * kPage;
 
   // Never destroyed: arrays may outlive the library's static objects.
   static HugePages& get();

@@ -16,9 +16,9 @@
 namespace neocog {
 namespace {
 
-constexpr std::align_val_t kLine{HugePages::kLine};
-// Blocks share huge pages from the first size on, and have their own from the second one on.
-constexpr size_t kShared = size_t{16} << 10, kHuge = size_t{16} << 20;
+constexpr std::align_val_t kAligned{kAlignment};
+// Blocks of at least this many bytes have huge pages of their own.
+constexpr size_t kHuge = size_t{16} << 20;
 constexpr size_t kAlwaysKept = size_t{256} << 20;
 
 // The sanitizer must see every block and every release.
@@ -29,7 +29,7 @@ constexpr bool kReuse = true;
 #endif
 
 bool shares_pages(size_t bytes) {
-  return kReuse && kShared <= bytes && bytes < kHuge;
+  return kReuse && kInHugePages <= bytes && bytes < kHuge;
 }
 
 size_t quarter_of_the_machine() {
@@ -138,7 +138,7 @@ class Keeper {
 Block allocate_block(size_t bytes) {
   if (shares_pages(bytes)) return {HugePages::get().allocate(bytes), bytes};
   if (bytes >= kHuge) return {allocate_huge_pages(bytes), bytes};
-  return {static_cast<std::byte*>(::operator new(bytes, kLine)), bytes};
+  return {static_cast<std::byte*>(::operator new(bytes, kAligned)), bytes};
 }
 
 void free_block(Block block) noexcept {
@@ -147,7 +147,7 @@ void free_block(Block block) noexcept {
   else if (block.size >= kHuge)
     free_huge_pages(block.data);
   else
-    ::operator delete(block.data, kLine);
+    ::operator delete(block.data, kAligned);
 }
 
 Block acquire_block(size_t bytes) {

@@ -10,7 +10,17 @@ struct Block {
   size_t size;  // at least what was asked for
 };
 
-// A 64-byte aligned block, contents undefined, in huge pages unless it is small. Throws bad_alloc.
+constexpr size_t kAlignment = 64;  // of blocks: a line of the caches
+
+// Bytes of the whole lines that so many bytes take.
+constexpr size_t in_lines(size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+// Blocks of at least this many bytes lie in huge pages, where the system has any.
+constexpr size_t kInHugePages = size_t{16} << 10;
+
+// A block aligned to a line, contents undefined. Throws bad_alloc.
 Block allocate_block(size_t bytes);
 void free_block(Block block) noexcept;
 

@@ -28,11 +28,10 @@ class Scratch {
   // What take<T>(count) uses up; add these to size the block.
   template <class T>
   static constexpr size_t bytes_of(int64_t count) {
-    return (static_cast<size_t>(count) * sizeof(T) + kLine - 1) / kLine * kLine;
+    return in_lines(static_cast<size_t>(count) * sizeof(T));
   }
 
  private:
-  static constexpr size_t kLine = 64;
   Block block_;
   size_t used_ = 0;
 };

@@ -34,7 +34,7 @@ void deal(HugePages& pages, unsigned seed) {
       const size_t size = 1 + random() % (random() % 8 == 0 ? 3u << 20 : 60000u);
       const auto mark = static_cast<unsigned char>(random());
       const Held block{pages.allocate(size), size, mark};
-      CHECK(reinterpret_cast<std::uintptr_t>(block.data) % HugePages::kLine == 0);
+      CHECK(reinterpret_cast<std::uintptr_t>(block.data) % kAlignment == 0);
       std::memset(block.data, mark, size);
       held.push_back(block);
     } else {
@@ -102,19 +102,33 @@ void a_block_goes_where_it_leaves_least() {
   CHECK(wall < end);
 }
 
-// Freed huge pages beside a block that stays are given back; the block keeps what it holds.
-void trimming_leaves_blocks_alone() {
+// The block keeps what it holds; pages that came back from the system are clear.
+void trimming_gives_back_pages_beside_a_block() {
   HugePages pages;
   constexpr size_t kLarge = 3 * HugePages::kPage;
   std::byte *const before = pages.allocate(kLarge), *const stays = pages.allocate(100);
   std::byte* const after = pages.allocate(kLarge);
   std::memset(stays, 7, 100);
+  std::memset(before, 9, kLarge);
   pages.free(before, kLarge);
   pages.free(after, kLarge);
   pages.trim();
   CHECK(std::all_of(stays, stays + 100, [](std::byte b) { return b == std::byte{7}; }));
   CHECK(pages.allocate(kLarge) == before);
+#ifdef __linux__
+  CHECK(std::all_of(before, before + kLarge, [](std::byte b) { return b == std::byte{0}; }));
+#endif
   CHECK(pages.regions() == 1);
+}
+
+void blocks_of_no_bytes_are_apart() {
+  HugePages pages;
+  std::byte *const one = pages.allocate(0), *const other = pages.allocate(0);
+  CHECK(one != other);
+  pages.free(one, 0);
+  pages.free(other, 0);
+  pages.trim();
+  CHECK(pages.regions() == 0);
 }
 
 void more_than_a_region_is_refused() {
@@ -135,7 +149,7 @@ void blocks_of_all_sizes_are_whole() {
     for (const bool result : {false, true}) {
       const Block block = result ? acquire_block(size) : allocate_block(size);
       CHECK(block.size >= size);
-      CHECK(reinterpret_cast<std::uintptr_t>(block.data) % 64 == 0);
+      CHECK(reinterpret_cast<std::uintptr_t>(block.data) % kAlignment == 0);
       std::memset(block.data, 1, block.size);
       blocks.push_back(block);
     }
@@ -153,7 +167,8 @@ int main() {
   threads_share_regions();
   freed_neighbours_become_one_block();
   a_block_goes_where_it_leaves_least();
-  trimming_leaves_blocks_alone();
+  trimming_gives_back_pages_beside_a_block();
+  blocks_of_no_bytes_are_apart();
   more_than_a_region_is_refused();
   blocks_of_all_sizes_are_whole();
   return tests::result();

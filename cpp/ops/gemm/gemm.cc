@@ -6,6 +6,7 @@
 #include <numeric>
 #include <vector>
 
+#include "core/memory.h"
 #include "core/parallel.h"
 #include "core/scratch.h"
 #include "ops/conv/weights.h"
@@ -15,9 +16,6 @@ namespace {
 
 // Up to here every weight is used so rarely that its rows are read as they are.
 constexpr int64_t kDotRows = 12;
-// Rows of weights that are kept are copied from here on: blocks of memory.h lie in huge pages, and one row of
-// x waits for nothing but weights.
-constexpr size_t kCopied = size_t{16} << 10;
 // Rows of x that go through a panel of weights together: 96 rows of 1000 floats fill a third of the cache.
 constexpr int64_t kRowsPerItem = 96;
 
@@ -95,7 +93,8 @@ void linear_forward(int64_t rows, int64_t in, int64_t out, const T* x, const Wei
     product<T>(rows, in, out, x, weight, {weight.data, out, in, 1, 0, in, nullptr, 0}, bias, finish, y);
     return;
   }
-  const bool copied = weight.kept != nullptr && sizeof(T) * static_cast<size_t>(in * out) >= kCopied;
+  // One row of x waits for nothing but weights: where they are kept, a copy in huge pages is faster to read.
+  const bool copied = weight.kept != nullptr && sizeof(T) * static_cast<size_t>(in * out) >= kInHugePages;
   const T* const w =
       copied ? weight.kept->template get<T>({kCopies, in, out}, in * out,
                                             [&](T* to) { std::copy_n(weight.data, in * out, to); })

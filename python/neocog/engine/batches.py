@@ -19,7 +19,7 @@ from neocog.engine.graph import Array
 # What a step may read and write of a part, in bytes: measured on one machine, whose own caches are smaller and whose
 # shared one is larger. It does not depend on the number of threads, so that results do not.
 CACHED = 16 << 20
-# Operations per byte up to which a layer waits for memory enough: pointwise ones of 600 channels.
+# Operations per byte up to which a layer waits for memory enough: a pointwise one of 600 channels has as many.
 _OPERATIONS = 150
 # Images of a part are so many times as large as the weights.
 _WEIGHTS = 8
