@@ -196,6 +196,8 @@ void bind_engine(py::module_& m) {
       .def("run", &run, "inputs"_a, "timed"_a = false, "threads"_a = 0)
       .def("prepare", &prepare, "threads"_a = 0)
       .def_property_readonly("arena_bytes", [](const Held& p) { return p.arena_elements() * sizeof(float); })
+      .def_property_readonly("largest_bytes",
+                             [](const Held& p) { return p.largest_elements() * sizeof(float); })
       .def_property_readonly("kernels", [](const Held& p) {
         std::vector<std::string> names;
         for (const Step& step : p.steps()) names.push_back(step.kernel);

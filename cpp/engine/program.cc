@@ -106,12 +106,17 @@ void Program::run(const float* const* inputs, float* const* outputs, double* sec
   }
 }
 
-void Program::prepare() const {
-  // Stand-ins for all memory of a run: kernels may look at it, but do no work.
+int64_t Program::largest_elements() const {
   int64_t elements = 0;
   for (const Buffer& buffer : buffers_) {
     if (buffer.kind != Kind::kConstant) elements = std::max(elements, buffer.elements);
   }
+  return elements;
+}
+
+void Program::prepare() const {
+  // Stand-ins for all memory of a run: kernels may look at it, but do no work.
+  const int64_t elements = largest_elements();
   const HeldBlock arena(arena_bytes(elements));
   float* const memory = arena.as<float>();
   constexpr int64_t kPage = 4096 / sizeof(float);

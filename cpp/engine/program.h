@@ -56,6 +56,8 @@ class Program {
   int64_t input_elements(int64_t i) const { return buffers_[inputs_[i]].elements; }
   int64_t output_elements(int64_t i) const { return buffers_[outputs_[i]].elements; }
   int64_t arena_elements() const { return buffers_[0].elements; }
+  // Of the largest of arena, inputs and outputs: what `prepare` touches.
+  int64_t largest_elements() const;
   const std::vector<Step>& steps() const { return steps_; }
 
   // `inputs` and `outputs` have the elements they were added with. `seconds`, if not null, gets the time of

@@ -81,6 +81,7 @@ def test_json_says_what_the_table_says(tmp_path, capsys, onnx_model):
         "inputs": [{"name": "x", "dtype": "float32", "shape": ["N", 3, "H", "W"]}],
         "outputs": graph.outputs,
         "operators": {"model": {"conv": 1, "batch_norm": 1, "add": 1, "relu": 1}, "file": {"conv": 1}},
+        "prepared": [],
         "fused": {"activations": 1, "sums": 1, "batch norms": 1},
     }
 
@@ -212,6 +213,19 @@ def test_a_missing_framework_is_named_with_its_extra(tmp_path, capsys, monkeypat
     code, _, err = run(capsys, "convert", model, tmp_path / "out.neocog")
     assert code == 2
     assert f'this needs {module}, which is not installed; pip install "neocog[{module}]"' in err
+
+
+def test_an_example_is_what_loading_prepares_for(tmp_path, capsys, onnx_model):
+    path, again = tmp_path / "small.neocog", tmp_path / "again.neocog"
+    _, out, _ = run(capsys, "convert", onnx_model, path, "--input", "2x3x6x7")
+    assert "prepared: for 2x3x6x7" in out.splitlines()
+    assert neocog.load(path).prepared == [(((2, 3, 6, 7), False),)]
+    _, out, _ = run(capsys, "convert", path, again, "--input", "1x3x9x9", "--json")
+    assert json.loads(out)["prepared"] == [[[2, 3, 6, 7]], [[1, 3, 9, 9]]]
+    assert neocog.load(again).prepared == [(((2, 3, 6, 7), False),), (((1, 3, 9, 9), False),)]
+    code, _, err = run(capsys, "convert", onnx_model, path, "--input", "2x4x6x7")
+    assert code == 2
+    assert "`x` has the shape (2, 4, 6, 7), but the network takes (N, 3, H, W)" in err
 
 
 def test_a_file_can_be_converted_again(tmp_path, capsys):

@@ -75,8 +75,7 @@ def open_model(
         weights: A state_dict for models that are made.
         options: Arguments of the function that makes the model.
     """
-    path = Path(name)
-    if ":" not in name and (path.suffix or path.exists() or len(path.parts) > 1):
+    if names_file(name):
         if shapes is not None or weights is not None or options:
             raise CommandError(
                 "a file has its weights and sizes; shapes, --weights and options are for names of models"
@@ -93,6 +92,12 @@ def open_model(
     generator = torch.Generator().manual_seed(0)
     example = tuple(torch.randn(shape, generator=generator) for shape in shapes)
     return Model(name, graph_of(module, example), None, module, shapes)
+
+
+def names_file(name: str) -> bool:
+    """Whether it is a path, not a name of neocog.models or module:callable."""
+    path = Path(name)
+    return ":" not in name and (bool(path.suffix) or path.exists() or len(path.parts) > 1)
 
 
 def make_module(name: str, **options: Any) -> Any:

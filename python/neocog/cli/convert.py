@@ -9,7 +9,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from neocog.cli._models import EXPECTED, CommandError, add_precision, failed, in_brackets, open_model, positive, shape
+from neocog.cli._models import (
+    EXPECTED,
+    CommandError,
+    add_precision,
+    by_x,
+    failed,
+    in_brackets,
+    names_file,
+    open_model,
+    positive,
+    shape,
+)
 
 if TYPE_CHECKING:
     from neocog.engine.graph import Graph, Input
@@ -27,20 +38,20 @@ def add_parser(subparsers: argparse._SubParsersAction[Any]) -> None:
     parser = subparsers.add_parser("convert", help=summary, description=DESCRIPTION)
     parser.add_argument("model", metavar="MODEL", help="model.onnx, model.pt2, a name, or module:callable")
     parser.add_argument("output", metavar="FILE", type=Path, help="where it goes, model.neocog")
+    parser.add_argument(
+        "--input",
+        action="append",
+        type=shape,
+        metavar="SHAPE",
+        help="shape of an example, 1x3x224x224, which loading prepares for; again for a second input. The batch of a "
+        "named model stays open, and the image's size where the model allows it.",
+    )
     names = parser.add_argument_group("for names of models, which need PyTorch")
     names.add_argument(
         "--weights", type=Path, metavar="FILE", help="a state_dict that torch.save wrote (default: fresh weights)"
     )
     names.add_argument("--num-classes", type=positive, metavar="N", help="of the model")
     names.add_argument("--in-channels", type=positive, metavar="N", help="of the model")
-    names.add_argument(
-        "--input",
-        action="append",
-        type=shape,
-        metavar="SHAPE",
-        help="shape of an example, 1x3x224x224; again for a second input. The batch stays open, and the image's size "
-        "where the model allows it.",
-    )
     names.add_argument("--seed", type=int, default=0, help="of fresh weights (default: 0)")
     add_precision(parser)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -63,7 +74,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _convert(args: argparse.Namespace) -> dict[str, Any]:
     import neocog
-    from neocog.engine.file import save
 
     output = args.output
     if output.suffix != ".neocog":
@@ -76,18 +86,23 @@ def _convert(args: argparse.Namespace) -> dict[str, Any]:
         import torch
 
         torch.manual_seed(args.seed)
-    model = open_model(args.model, args.input, args.weights, **options)
-    graph = neocog.compile(model.graph, precision=args.precision).graph
-    save(graph, output, metadata={"source": Path(args.model).name})
+    is_file = names_file(args.model)
+    model = open_model(args.model, None if is_file else args.input, args.weights, **options)
+    source = args.model if Path(args.model).suffix == ".neocog" else model.graph
+    example = model.shapes or (args.input and tuple(args.input))
+    compiled = neocog.compile(source, example, precision=args.precision)
+    compiled.save(output, metadata={"source": Path(args.model).name})
+    graph = compiled.graph
     weights = {id(array): array for array in graph.constants.values()}.values()
     return {
         "model": args.model,
         "file": str(output),
         "bytes": output.stat().st_size,
-        "weights": _weights(args, model.path is not None),
+        "weights": _weights(args, is_file),
         "numbers": sum(array.size for array in weights),
         "inputs": [_input(item) for item in graph.inputs],
         "outputs": graph.outputs,
+        "prepared": [[list(shape) for shape, _ in sizes] for sizes in compiled.prepared],
         "operators": {"model": _operators(model.graph), "file": _operators(graph)},
         "fused": fused(model.graph, graph),
     }
@@ -147,4 +162,6 @@ def _text(report: dict[str, Any]) -> Iterator[str]:
     for item in report["inputs"]:
         yield f"input:    {item['name']}: {item['dtype']} {in_brackets(item['shape'])}"
     yield f"outputs:  {', '.join(report['outputs'])}"
+    for shapes in report["prepared"]:
+        yield f"prepared: for {' and '.join(map(by_x, shapes))}"
     yield f"weights:  {report['weights']}"

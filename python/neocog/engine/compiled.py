@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from neocog.engine.graph import Array, Graph, Input
 from neocog.engine.operators import PRECISIONS
 from neocog.engine.passes import gains_from_sizes, optimise, precisions, specialise
 from neocog.engine.plan import Plan, make_plan
+from neocog.engine.prepared import Sizes, worth_keeping
 from neocog.engine.weights import WeightStore
 
 # Plans for so many different sizes are kept; a plan is its list of steps, not memory for data.
@@ -33,6 +34,8 @@ class CompiledModel:
         graph: What it computes; kept as it is.
         precision: Of convolutions and linear layers, "fp32" or "bf16"; None leaves each as the graph has it.
         num_threads: Threads of a call; None follows `neocog.set_num_threads`.
+    Attributes:
+        prepared: The sizes of `prepare`, the latest last: for every input its shape, and whether it lies channels-last.
     """
 
     def __init__(self, graph: Graph, *, precision: str | None = None, num_threads: int | None = None) -> None:
@@ -47,6 +50,7 @@ class CompiledModel:
         self._weights = WeightStore(self.graph.constants.values())
         self._plans: OrderedDict[Any, Plan] = OrderedDict()
         self._planning = threading.Lock()
+        self.prepared: list[Sizes] = []
 
     @property
     def inputs(self) -> list[Input]:
@@ -77,12 +81,34 @@ class CompiledModel:
     def prepare(self, *inputs: Any) -> None:
         """Do now what the first call for inputs of these sizes would do: plan it, and pack the weights.
 
+        `save` writes the sizes too, and `neocog.load` then prepares for them.
+
         Args:
             inputs: As in a call; or shapes, as tuples.
         Raises:
             As a call does.
         """
-        self._prepared(_shaped(inputs))[0].program.prepare(self.num_threads)
+        key, numbers, _ = self._taken(_shaped(inputs))
+        self._plan(key, numbers).program.prepare(self.num_threads)
+        if not numbers:
+            self.remember(key)
+
+    def prepare_for(self, sizes: Sizes, *, most_bytes: int | None = None) -> None:
+        """The same for sizes that a file has.
+
+        Args:
+            sizes: As in `prepared`.
+            most_bytes: Plan, but pack nothing, where a call needs a piece of memory that is larger.
+        """
+        program = self._plan(sizes, {}).program
+        if most_bytes is None or program.largest_bytes <= most_bytes:
+            program.prepare(self.num_threads)
+        self.remember(sizes)
+
+    def remember(self, sizes: Sizes) -> None:
+        """Let `save` write sizes, whether or not they are prepared."""
+        with self._planning:
+            self.prepared = [*(other for other in self.prepared if other != sizes), sizes][-_MOST_PLANS:]
 
     def profile(self, *inputs: Any, repeat: int = 10) -> Profile:
         """Time every step, and whole calls: medians of `repeat` calls, after one that packs the weights."""
@@ -105,14 +131,24 @@ class CompiledModel:
         """
         return explain(self._prepared(_shaped(inputs))[0])
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write a `.neocog` file: the graph and its weights, for `neocog.load` on any machine."""
+    def save(self, path: str | os.PathLike[str], *, metadata: Mapping[str, str] | None = None) -> None:
+        """Write a `.neocog` file: the graph, its weights and the sizes of `prepare`, for `neocog.load` on any machine.
+
+        Args:
+            path: Where the file goes, `model.neocog`; a file of that name is replaced.
+            metadata: Strings for people and programs, as a licence; `neocog.engine.file.read_metadata` returns them.
+        """
         from neocog.engine.file import save
 
-        save(self.graph, Path(path))
+        save(self.graph, Path(path), metadata=metadata, sizes=worth_keeping(self.prepared, self.graph))
 
     def _prepared(self, inputs: Sequence[Any]) -> tuple[Plan, list[Any]]:
         """The plan for these inputs, and those of them that are data, dense."""
+        key, numbers, data = self._taken(inputs)
+        return self._plan(key, numbers), data
+
+    def _taken(self, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Array], list[Any]]:
+        """What a plan for these inputs depends on, those of them that are numbers, and those that are data, dense."""
         wanted = self.graph.inputs
         if len(inputs) != len(wanted):
             names = ", ".join(item.name for item in wanted)
@@ -131,7 +167,7 @@ class CompiledModel:
                     raise TypeError(f"`{item.name}` has dtype {number.dtype}, but the network takes {item.dtype}.")
                 numbers[item.name] = number
                 key.append((number.shape, number.tobytes()))
-        return self._plan(tuple(key), numbers), data
+        return tuple(key), numbers, data
 
     def _plan(self, key: tuple[Any, ...], numbers: dict[str, Array]) -> Plan:
         plan = self._plans.get(key)

@@ -3,7 +3,8 @@
 A file is data: 8 bytes with the length of the header (little-endian), the header, which is JSON and padded with spaces
 so that the data begin at a multiple of 64, and the data: dense little-endian arrays, one after the other without gaps.
 The header has the dtype, shape and place of each tensor, and strings under "__metadata__": the graph
-(`file_graph.py`) as "neocog.graph", the version that made the file as "neocog.version", and those of the user.
+(`file_graph.py`) as "neocog.graph", the sizes it was prepared for (`prepared.py`) as "neocog.prepared", the version
+that made the file as "neocog.version", and those of the user.
 Any program that reads safetensors reads the weights: they are stored as the graph has them, packed for no processor.
 
 Loading executes nothing, trusts nothing, and copies no weights: they are views into the mapped file.
@@ -16,13 +17,13 @@ import math
 import mmap
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from neocog import _core
-from neocog.engine import file_json
+from neocog.engine import file_json, prepared
 from neocog.engine.file_graph import DTYPES, NewerFormatError, check_format, from_document, to_document
 from neocog.engine.graph import Array, Graph, GraphError
 
@@ -31,7 +32,8 @@ ALIGNMENT = 64  # a cache line: of the first tensor, and of all whose size is a 
 MAX_HEADER = 32 * 2**20
 MAX_DIMENSIONS = 32  # NumPy's limit before version 2
 
-_METADATA, _GRAPH, _MADE_BY, _RESERVED = "__metadata__", "neocog.graph", "neocog.version", "neocog."
+_METADATA, _RESERVED = "__metadata__", "neocog."
+_GRAPH, _PREPARED, _MADE_BY = "neocog.graph", "neocog.prepared", "neocog.version"
 _AGAIN = "the file is damaged: copy it again, or save the model again"
 _SAFETENSORS_NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
@@ -51,7 +53,13 @@ class _Damage(ValueError):
 # Saving
 
 
-def save(graph: Graph, path: str | os.PathLike[str], *, metadata: Mapping[str, str] | None = None) -> None:
+def save(
+    graph: Graph,
+    path: str | os.PathLike[str],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    sizes: Sequence[prepared.Sizes] = (),
+) -> None:
     """Write a graph and its weights to one file.
 
     The file appears whole or not at all: it is written beside `path` and then takes its place. Equal graphs make equal
@@ -61,6 +69,7 @@ def save(graph: Graph, path: str | os.PathLike[str], *, metadata: Mapping[str, s
         graph: Constants are bool, integers, float16, float32 or float64, in any memory layout and byte order.
         path: Where the file goes, `model.neocog`; a file of that name is replaced.
         metadata: Strings for people and programs, as a licence or the names of classes; `read_metadata` returns them.
+        sizes: Those that loading prepares for.
     Raises:
         GraphError: The graph is not well-formed, or holds what a file cannot; the message names it.
         ValueError: A key of `metadata` begins with "neocog.", or `path` is no place for a file.
@@ -71,8 +80,12 @@ def save(graph: Graph, path: str | os.PathLike[str], *, metadata: Mapping[str, s
     tensors, names = _distinct(graph.constants)
     document = to_document(graph, names)
     from_document(document, tensors)  # what could not be loaded again is refused now
+    sizes_document = prepared.to_document(sizes)
+    prepared.from_document(sizes_document, graph)
     try:
         strings = {**_user_metadata(metadata), _GRAPH: file_json.dumps(document), _MADE_BY: _core.__version__}
+        if sizes:
+            strings[_PREPARED] = file_json.dumps(sizes_document)
         header, order = _header(strings, tensors)
     except UnicodeEncodeError as error:
         raise GraphError(f"the string {error.object!r} is no Unicode text: it has half of a surrogate pair.") from error
@@ -178,6 +191,13 @@ def _replace(path: str | os.PathLike[str], head: list[bytes], arrays: list[Array
 # Loading
 
 
+class Saved(NamedTuple):
+    """What a file holds: a graph, and the sizes it was prepared for."""
+
+    graph: Graph
+    sizes: list[prepared.Sizes]
+
+
 def load(path: str | os.PathLike[str]) -> Graph:
     """Read a graph; nothing in the file is executed, and anything may be in it.
 
@@ -190,16 +210,22 @@ def load(path: str | os.PathLike[str]) -> Graph:
         FileError: It is damaged, made by a newer version, or something else altogether.
         OSError: There is no such file, or it cannot be opened.
     """
+    return read(path).graph
+
+
+def read(path: str | os.PathLike[str]) -> Saved:
+    """The same with the sizes, which fit the graph's inputs, but maybe not its layers."""
     try:
         data = _mapped(path)
         header, start = _read_header(data)
-        _, document = _read_metadata(header)
+        strings, document = _read_metadata(header)
         arrays = {t.name: _view(data[start:], t) for t in _tensors(header, start, data.size - start)}
         graph = from_document(document, arrays)
         graph.validate()
+        sizes = prepared.from_document(_parsed("prepared sizes", strings.get(_PREPARED, "[]")), graph)
     except (_Damage, GraphError) as error:
-        raise _file_error(path, error) from error
-    return graph
+        raise file_error(path, error) from error
+    return Saved(graph, sizes)
 
 
 def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
@@ -213,11 +239,13 @@ def read_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
         header, _ = _read_header(_mapped(path))
         strings, _ = _read_metadata(header)
     except (_Damage, GraphError) as error:
-        raise _file_error(path, error) from error
+        raise file_error(path, error) from error
+    strings.pop(_PREPARED, None)
     return strings
 
 
-def _file_error(path: str | os.PathLike[str], error: Exception) -> FileError:
+def file_error(path: str | os.PathLike[str], error: Exception) -> FileError:
+    """What is wrong with a file as an error that names it and the repair."""
     repair = getattr(error, "repair", _AGAIN)
     if isinstance(error, NewerFormatError):
         repair = "it was made by a newer neocog: pip install --upgrade neocog"
@@ -273,12 +301,16 @@ def _read_metadata(header: dict[str, Any]) -> tuple[dict[str, str], Any]:
     if _GRAPH not in strings:
         hint = "load it with the safetensors package, or make a .neocog file with `neocog convert`"
         raise _Damage(f"it holds tensors but no graph (no {_GRAPH!r} among its metadata)", hint)
-    try:
-        document = file_json.loads(strings[_GRAPH])
-    except file_json.JsonError as error:
-        raise _Damage(f"its graph {error}") from error
+    document = _parsed("graph", strings[_GRAPH])
     check_format(document)
     return {key: value for key, value in strings.items() if key != _GRAPH}, document
+
+
+def _parsed(what: str, text: str) -> Any:
+    try:
+        return file_json.loads(text)
+    except file_json.JsonError as error:
+        raise _Damage(f"its {what} {error}") from error
 
 
 class _Tensor(NamedTuple):

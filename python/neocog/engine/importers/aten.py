@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 from torch.export.graph_signature import InputKind, OutputKind
+from torch.utils._pytree import tree_leaves
 
 from neocog.engine.graph import Graph, GraphError
 from neocog.engine.importers import (
@@ -61,6 +62,11 @@ def from_module(module: nn.Module, example_inputs: tuple[Any, ...], *, dynamic: 
         which = f"its layer {training[0]!r}" if training[0] else "the module"
         raise GraphError(f"`module` must be in evaluation mode, but {which} is in training mode: call model.eval().")
     return from_exported(export(module, example_inputs, dynamic=dynamic))
+
+
+def tensors_of(example_inputs: Any) -> list[torch.Tensor]:
+    """Those of a module's arguments that its graph takes, in the order of the graph's inputs."""
+    return [leaf for leaf in tree_leaves(example_inputs) if isinstance(leaf, torch.Tensor)]
 
 
 def from_exported(program: torch.export.ExportedProgram) -> Graph:
