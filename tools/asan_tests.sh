@@ -15,7 +15,7 @@ cmake --preset asan -DPython_EXECUTABLE="$(command -v python)"
 cmake --build --preset asan
 # The C++ units run beside the Python tests, for one of them takes as long as those.
 units=$build/ctest.log
-ctest --preset asan >"$units" 2>&1 &
+ctest --preset asan -j "$CMAKE_BUILD_PARALLEL_LEVEL" >"$units" 2>&1 &
 units_pid=$!
 
 # The package as pip would install it, around the sanitized extension.
