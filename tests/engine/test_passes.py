@@ -6,6 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from neocog.engine import passes
 from neocog.engine.graph import Graph, GraphError, Input, Node
 from neocog.engine.passes import optimise
 from neocog.engine.passes.identities import identities
@@ -184,6 +185,19 @@ def test_random_graphs_keep_their_results(seed):
     except (ValueError, AssertionError):
         return  # shapes that agree for the first sizes alone
     assert_same_results(graph, after, 1e-9, OTHER_SIZES)
+
+
+def test_passes_overlook_nothing_by_what_they_look_for(rng, monkeypatch):
+    """The same graphs, to the text, as when every pass looks at every graph."""
+    nets = [Layers(rng) for _ in NETS]
+    graphs = [net.graph(written(net)) for net, (written, _) in zip(nets, NETS.values(), strict=True)]
+    graphs += [random_graph(np.random.default_rng(seed)) for seed in range(60)]
+    texts = [str(optimise(graph)) for graph in graphs]
+    for group in ("_REPEATED", "_ONCE"):
+        whole = [getattr(each, "__wrapped__", each) for each in getattr(passes, group)]
+        assert whole != list(getattr(passes, group))
+        monkeypatch.setattr(passes, group, tuple(whole))
+    assert [str(optimise(graph)) for graph in graphs] == texts
 
 
 def test_random_graphs_are_worth_the_name():

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from neocog.engine.graph import Graph, Node
 from neocog.engine.operators import ACTIVATIONS
-from neocog.engine.passes.editing import Editor
+from neocog.engine.passes.editing import Editor, looks_for
 
 _TAKERS = ("conv", "conv_transpose", "separable_conv", "batch_norm", "linear", "add")
 
 
+@looks_for(*ACTIVATIONS)
 def activations(graph: Graph) -> Graph:
     """Fuse activations into the node before them, where nothing else needs what lies between.
 

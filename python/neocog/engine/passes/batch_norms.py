@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from neocog.engine.graph import Array, Graph, Node
-from neocog.engine.passes.editing import Editor
+from neocog.engine.passes.editing import Editor, looks_for
 
 _WEIGHT = {"conv": 1, "conv_transpose": 1, "separable_conv": 2, "linear": 1}  # the input that makes the channels
 _AFFINE = ("batch_norm", "mul", "div", "add")
@@ -23,6 +23,7 @@ class _Affine(NamedTuple):
     shift: _Doubles
 
 
+@looks_for(*_AFFINE)
 def batch_norms(graph: Graph) -> Graph:
     """Fold batch norms, and products and sums with constants per channel; the graph given stays as it is.
 

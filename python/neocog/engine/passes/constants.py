@@ -31,13 +31,16 @@ def constants(graph: Graph) -> Graph:
     """
     editor = Editor(graph)
     _merge_constants(graph, editor)
-    first: dict[Hashable, Node] = {}
+    first: dict[Hashable, list[Node]] = {}
     sizes = any(node.op in ("shape", "size") for node in graph.nodes)
     for node in editor:
         if (sizes and _fold_sizes(node, editor)) or _fold(node, editor):
             continue
-        same = first.setdefault(_key(node), node)
-        if same is not node:
+        alike = first.setdefault(_key(node), [])
+        same = next((other for other in alike if _attributes(other) == _attributes(node)), None)
+        if same is None:
+            alike.append(node)
+        else:
             editor.drop(node, *same.made())
     return editor.graph()
 
@@ -86,10 +89,13 @@ def _elements(shape: Shape) -> int:
 
 
 def _key(node: Node) -> Hashable:
-    """Equal for nodes that compute the same."""
+    """Equal for nodes that compute the same, if their attributes are equal too."""
     inputs = tuple(sorted(node.used())) if node.op in _COMMUTES else node.inputs
-    attributes = tuple(_frozen(node[key]) for key in OPERATORS[node.op].attributes)
-    return node.op, inputs, attributes, tuple(name is None for name in node.outputs)
+    return node.op, inputs, tuple(name is None for name in node.outputs)
+
+
+def _attributes(node: Node) -> Hashable:
+    return tuple(_frozen(node[key]) for key in OPERATORS[node.op].attributes)
 
 
 def _frozen(value: Any) -> Hashable:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from neocog.engine.graph import Graph, Node
 from neocog.engine.passes import dimensions as dim
 from neocog.engine.passes.dimensions import Dim
-from neocog.engine.passes.editing import Editor
+from neocog.engine.passes.editing import Editor, looks_for
 
 _END = 2**31 - 1  # exporters write this, or more, for "to the end"
 Pairs = list[tuple[int, int]]
 
 
+@looks_for("slice")
 def crops(graph: Graph) -> Graph:
     """Merge slices that cut pixels off the ends of a convolution's result into its padding. Exact.
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cached_property
+from functools import cached_property, wraps
 
 from neocog.engine.graph import Array, Graph, Node
 from neocog.engine.passes.shapes import Shapes
+
+Pass = Callable[[Graph], Graph]
 
 # The graph that a pass last asked for the shapes of, and these.
 _last: ContextVar[list[tuple[Graph, Shapes]] | None] = ContextVar("_last", default=None)
@@ -22,6 +24,19 @@ def shared_shapes() -> Iterator[None]:
         yield
     finally:
         _last.reset(token)
+
+
+def looks_for(*operators: str) -> Callable[[Pass], Pass]:
+    """Make a pass that finds nothing in graphs without any of these operators, and does not look there."""
+
+    def decorate(run: Pass) -> Pass:
+        @wraps(run)
+        def looking(graph: Graph) -> Graph:
+            return run(graph) if any(node.op in operators for node in graph.nodes) else graph
+
+        return looking
+
+    return decorate
 
 
 class Editor:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from neocog.engine.graph import Graph, Node
-from neocog.engine.passes.editing import Editor
+from neocog.engine.passes.editing import Editor, looks_for
 from neocog.engine.passes.shapes_arrays import axes_of
 
 _POOLS = {"mean": "adaptive_avg_pool", "max": "adaptive_max_pool"}
 
 
+@looks_for(*_POOLS)
 def global_pools(graph: Graph) -> Graph:
     """Put adaptive pools of one output in the place of reductions over the spatial axes of images.
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from neocog.engine.graph import Graph, Node
-from neocog.engine.passes.editing import Editor
+from neocog.engine.passes.editing import Editor, looks_for
 
 
+@looks_for("matmul")
 def linears(graph: Graph) -> Graph:
     """Put `linear` in the place of `matmul` by a constant matrix, so that biases and activations can be fused into it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from neocog.engine.graph import Graph, Node
-from neocog.engine.passes.editing import Editor
+from neocog.engine.passes.editing import Editor, looks_for
 
 # Results of these are at least 0 whatever they are given (or NaN, which stays NaN).
 _NONNEGATIVE = ("relu", "relu6", "sigmoid", "hardsigmoid", "softplus", "softmax", "square", "abs", "exp", "sqrt")
@@ -16,6 +16,7 @@ _KEEP_SIGN = (
 _OF_FIRST = ("gather", "slice", "reshape", "expand", "tile", "pad")  # their further inputs are numbers, not data
 
 
+@looks_for("pad")
 def paddings(graph: Graph) -> Graph:
     """Merge constant padding of spatial axes into windows; the graph given stays as it is.
 

@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from neocog.engine.graph import Graph, Node
-from neocog.engine.passes.editing import Editor
+from neocog.engine.passes.editing import Editor, looks_for
 
 _TOLERANCE = 1e-6  # relative: some roundings of float32
 _MOST_FACTORS = 8
 
 
+@looks_for("relu", "relu6", "clip", "maximum", "minimum", "mul", "div", "celu", "prelu")
 def patterns(graph: Graph) -> Graph:
     """Put activations in the place of the arithmetic that computes them; the graph given stays as it is.
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 
 from neocog.engine.graph import Graph
-from neocog.engine.passes.editing import Editor
+from neocog.engine.passes.editing import Editor, looks_for
 
 
+@looks_for("batch_norm")
 def prologues(graph: Graph) -> Graph:
     """Fuse batch norms with known parameters into separable convolutions that alone take their results.
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from neocog.engine.graph import Graph, Node
-from neocog.engine.passes.editing import Editor
+from neocog.engine.passes.editing import Editor, looks_for
 
 
+@looks_for("add")
 def residuals(graph: Graph) -> Graph:
     """Fuse additions into the convolution before them; the graph given stays as it is.
 

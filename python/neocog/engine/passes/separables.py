@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from neocog.engine.graph import Array, Graph, Node
-from neocog.engine.passes.editing import Editor
+from neocog.engine.passes.editing import Editor, looks_for
 
 
+@looks_for("conv")
 def separables(graph: Graph) -> Graph:
     """Fuse depthwise and pointwise convolutions with known weights; the graph given stays as it is.
 

@@ -81,8 +81,10 @@ class Shapes:
 
     def unknown(self, node: Node, rank: int) -> Shape:
         """One unknown per axis of a result."""
-        value = repr(next(node.made(), ""))
-        return tuple(dim.formula("size", value, axis) for axis in range(rank))
+        return tuple(self.unknown_size(node, axis) for axis in range(rank))
+
+    def unknown_size(self, node: Node, axis: int) -> Dim:
+        return dim.formula("size", repr(next(node.made(), "")), axis)
 
     def _infer(self, node: Node) -> None:
         rule = _RULES.get(node.op)

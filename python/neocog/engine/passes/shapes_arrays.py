@@ -31,13 +31,12 @@ def broadcast_shapes(node: Node, shapes: Shapes, known: Sequence[Shape | None]) 
         return None
     rank = max(len(shape) for shape in known if shape is not None)
     result: list[Dim] = [1] * rank
-    unknown = shapes.unknown(node, rank)
     for shape in known:
         if shape is None:
             return None
         for axis, size in enumerate(shape, rank - len(shape)):
             both = dim.broadcast(result[axis], size)
-            result[axis] = unknown[axis] if both is None else both
+            result[axis] = shapes.unknown_size(node, axis) if both is None else both
     return tuple(result)
 
 
@@ -136,16 +135,15 @@ def _reshape(node: Node, shapes: Shapes) -> Shape | None:
         wanted = shapes.shape(node.inputs[1])
         known = wanted is not None and len(wanted) == 1 and isinstance(wanted[0], int)
         return shapes.unknown(node, wanted[0]) if known and wanted and isinstance(wanted[0], int) else None
-    unknown = shapes.unknown(node, len(target))
     sizes = list(target)
     if not node["keep_zero"]:
         for axis, size in enumerate(sizes):
             if size == 0:
-                sizes[axis] = unknown[axis] if x is None or axis >= len(x) else x[axis]
+                sizes[axis] = shapes.unknown_size(node, axis) if x is None or axis >= len(x) else x[axis]
     if -1 in sizes:
         hole = sizes.index(-1)
         rest = None if x is None else dim.quotient(x, sizes[:hole] + sizes[hole + 1 :])
-        sizes[hole] = unknown[hole] if rest is None else rest
+        sizes[hole] = shapes.unknown_size(node, hole) if rest is None else rest
     return tuple(sizes)
 
 
@@ -194,7 +192,7 @@ def _to_space(node: Node, shapes: Shapes) -> Shape | None:
     channels = dim.quotient(x[1:2], (factor * factor,))
     return (
         x[0],
-        shapes.unknown(node, 4)[1] if channels is None else channels,
+        shapes.unknown_size(node, 1) if channels is None else channels,
         *(dim.multiply(size, factor) for size in x[2:]),
     )
 

@@ -49,8 +49,9 @@ def _windows(node: Node, sizes: Sequence[Dim], kernel: Sequence[Dim], dilation: 
 
 def _images(node: Node, shapes: Shapes, rank: int, channels: Dim, sizes: Sequence[Dim] | None) -> Shape:
     """Images of a batch as large as x's, with what is known of the rest."""
-    x, unknown = shapes.shape(node.inputs[0]), shapes.unknown(node, rank)
-    return (x[0] if x else unknown[0], channels, *(unknown[2:] if sizes is None else sizes))
+    x = shapes.shape(node.inputs[0])
+    batch = x[0] if x else shapes.unknown_size(node, 0)
+    return (batch, channels, *(shapes.unknown(node, rank)[2:] if sizes is None else sizes))
 
 
 def _conv(node: Node, shapes: Shapes) -> Shape | None:
