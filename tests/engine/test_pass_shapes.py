@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from neocog.engine.graph import Graph, Input
 from neocog.engine.passes import dimensions as dim
+from neocog.engine.passes import optimise
 from neocog.engine.passes.dimensions import Dim
 from neocog.engine.passes.shapes import Shapes
 from pass_checks import IMAGE, Net, arguments
@@ -28,6 +29,8 @@ def value_of(size: Dim, sizes: dict[str, int]) -> int | None:
         "scaled": lambda n, factor: math.floor(n * factor),
         "truncated": math.trunc,
         "floor": math.floor,
+        "maximum": max,
+        "minimum": min,
         **sizes,
     }
     return int(eval(re.sub(r"'(\w+)'", r"\1", text), known))
@@ -101,6 +104,7 @@ WRITTEN = {
     "full": lambda net: net.node("full", net.node("shape", "x", start=1), value=1.0, dtype="float32"),
     "shape_arithmetic": lambda net: shape_arithmetic(net),
     "padded_by_remainders": lambda net: padded_by_remainders(net),
+    "padded_as_tensorflow": lambda net: padded_as_tensorflow(net),
     "channel_shuffle": lambda net: channel_shuffle(net),
     "batch_of_patches": lambda net: patches(net),
 }
@@ -137,6 +141,17 @@ def padded_by_remainders(net: Net) -> str:
     return net.node("pad", "x", net.node("concat", net.numbers(0, 0), *sizes, net.numbers(0, 0, 1, 1), axis=0))
 
 
+def padded_as_tensorflow(net: Net) -> str:
+    """What a window of 5 and stride 3 misses, at least 0 and at most 3."""
+    pads = []
+    for axis in (2, 3):
+        size = net.node("shape", "x", start=axis, end=axis + 1)
+        steps = net.node("div", net.node("add", size, net.numbers(2)), net.numbers(3))
+        missing = net.node("sub", net.node("add", net.node("mul", steps, net.numbers(3)), net.numbers(2)), size)
+        pads.append(net.node("minimum", net.node("maximum", net.numbers(0), missing), net.numbers(3)))
+    return net.node("pad", "x", net.node("concat", net.numbers(0, 0), *pads, net.numbers(0, 0, 1, 1), axis=0))
+
+
 def channel_shuffle(net: Net) -> str:
     n, h, w = (net.node("gather", net.node("shape", "x"), net.numbers(axis)) for axis in (0, 2, 3))
     y = net.node("reshape", "x", net.node("concat", n, net.numbers(2, 2), h, w, axis=0))
@@ -160,6 +175,21 @@ def test_shapes_are_those_of_the_oracle(written, sizes, rng):
             assert [value_of(number, sizes) for number in numbers] == result.reshape(-1).tolist()
         if shapes.dtype(name) is not None:
             assert result.dtype.kind == np.dtype(shapes.dtype(name)).kind
+
+
+@pytest.mark.parametrize("height", [8, 9, 10])
+def test_comparisons_are_known_where_sizes_are(height, rng):
+    net = Net(rng, x=(1, 4, height, 9))
+    h, w = (net.node("shape", "x", start=axis, end=axis + 1) for axis in (2, 3))
+    made = [net.node(op, h, w) for op in ("equal", "less", "greater", "maximum", "minimum")]
+    made += [net.node(op, made[0], made[1]) for op in ("logical_and", "logical_or")]
+    made.append(net.node("mul", net.node("cast", made[-1], dtype="int64"), h))
+    graph, shapes = net.graph(*made), Shapes(net.graph(*made))
+    for name, result in zip(made, run(graph, arguments(graph)), strict=True):
+        assert list(shapes.numbers(name) or ()) == result.reshape(-1).tolist(), name
+        assert np.dtype(shapes.dtype(name)) == result.dtype
+    (known,) = optimise(net.graph(made[-1])).constants.values()
+    np.testing.assert_array_equal(known, run(graph, arguments(graph))[-1])
 
 
 UNKNOWN = {

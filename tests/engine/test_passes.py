@@ -9,7 +9,9 @@ import pytest
 from neocog.engine import passes
 from neocog.engine.graph import Graph, GraphError, Input, Node
 from neocog.engine.passes import optimise
+from neocog.engine.passes.editing import shapes_of
 from neocog.engine.passes.identities import identities
+from neocog.engine.passes.shapes import Shapes
 from pass_checks import SIZES, Net, arguments, assert_same_results, check, ops
 from random_graphs import random_graph
 from reference_graph import run
@@ -198,6 +200,37 @@ def test_passes_overlook_nothing_by_what_they_look_for(rng, monkeypatch):
         assert whole != list(getattr(passes, group))
         monkeypatch.setattr(passes, group, tuple(whole))
     assert [str(optimise(graph)) for graph in graphs] == texts
+
+
+def test_what_is_known_from_the_pass_before_is_known_anew(rng, monkeypatch):
+    """Sizes, dtypes and numbers that a pass takes from the graph before are those that its own graph tells."""
+    nets = [Layers(rng) for _ in NETS]
+    graphs = [net.graph(written(net)) for net, (written, _) in zip(nets, NETS.values(), strict=True)]
+    graphs += [random_graph(np.random.default_rng(seed)) for seed in range(60)]
+    kept = 0
+
+    def checked(run):
+        def run_and_compare(graph):
+            nonlocal kept
+            taken, anew = shapes_of(graph), Shapes(graph)
+            for name in [*graph.constants, *(name for node in graph.nodes for name in node.made())]:
+                for known, told in (
+                    (taken.shape(name), anew.shape(name)),
+                    (taken.dtype(name), anew.dtype(name)),
+                    (taken.numbers(name), anew.numbers(name)),
+                ):
+                    assert known == told, (run.__name__, name)
+                kept += taken.shape(name) is not None
+            return run(graph)
+
+        return run_and_compare
+
+    for group in ("_REPEATED", "_ONCE"):
+        monkeypatch.setattr(passes, group, tuple(map(checked, getattr(passes, group))))
+    for graph in graphs:
+        optimise(graph)
+        passes.specialise(graph, [array.shape for array in arguments(graph) if array.dtype.kind == "f"])
+    assert kept > 10_000
 
 
 def test_random_graphs_are_worth_the_name():

@@ -42,10 +42,10 @@ def gains_from_sizes(graph: Graph) -> bool:
 
 
 def specialise(graph: Graph, shapes: Sequence[tuple[int, ...]]) -> Graph:
-    """The graph for floating-point inputs of these shapes alone; takes as long as `optimise`."""
+    """The graph, which is valid, for floating-point inputs of these shapes alone."""
     known = iter(shapes)
     inputs = [replace(i, shape=next(known)) if i.dtype == "float32" else i for i in graph.inputs]
-    return optimise(Graph(inputs, graph.outputs, graph.nodes, graph.constants))
+    return _rewritten(Graph(inputs, graph.outputs, graph.nodes, graph.constants))
 
 
 def optimise(graph: Graph) -> Graph:
@@ -59,6 +59,11 @@ def optimise(graph: Graph) -> Graph:
         GraphError: The graph is not valid, or constants in it do not fit their operators.
     """
     graph.validate()
+    return _rewritten(graph)
+
+
+def _rewritten(graph: Graph) -> Graph:
+    """The same of a graph that is valid."""
     with shared_shapes():
         done = 0  # passes in a row that found nothing
         for repeated in cycle(_REPEATED):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cached_property, wraps
 
 from neocog.engine.graph import Array, Graph, Node
@@ -12,18 +14,49 @@ from neocog.engine.passes.shapes import Shapes
 
 Pass = Callable[[Graph], Graph]
 
-# The graph that a pass last asked for the shapes of, and these.
-_last: ContextVar[list[tuple[Graph, Shapes]] | None] = ContextVar("_last", default=None)
+
+@dataclass
+class _Known:
+    """The shapes of a graph, or of what it was before some changes, which made these names."""
+
+    graph: Graph
+    shapes: Shapes
+    new: frozenset[str] | None = None
+
+
+_last: ContextVar[list[_Known] | None] = ContextVar("_last", default=None)
 
 
 @contextmanager
 def shared_shapes() -> Iterator[None]:
-    """Passes inside, which change no graph, take the shapes of a graph from the pass before, if that had the same."""
+    """Passes inside take what is known of a graph from the pass before: of all that it did not change."""
     token = _last.set([])
     try:
         yield
     finally:
         _last.reset(token)
+
+
+def shapes_of(graph: Graph) -> Shapes:
+    """What is known of the values of a graph, within `shared_shapes` by what was known before."""
+    last = _last.get()
+    if last is None:
+        return Shapes(graph)
+    known = last[0] if last and last[0].graph is graph else None
+    if known is None:
+        known = _Known(graph, Shapes(graph))
+    elif known.new is not None:
+        known = _Known(graph, Shapes(graph, known.shapes, known.new))
+    last[:] = [known]
+    return known.shapes
+
+
+def became(graph: Graph, changed: Graph, new: AbstractSet[str] = frozenset()) -> Graph:
+    """`changed`, to which the shapes of `graph` apply but for values of these names."""
+    last = _last.get()
+    if last and last[0].graph is graph:
+        last[:] = [_Known(changed, last[0].shapes, (last[0].new or frozenset()) | new)]
+    return changed
 
 
 def looks_for(*operators: str) -> Callable[[Pass], Pass]:
@@ -59,16 +92,12 @@ class Editor:
         for place, nodes in enumerate(self._slots):
             self._enter(nodes[0], place)
         self._taken = {i.name for i in graph.inputs} | set(self._constants) | set(self._makers)
+        self._new: set[str] = set()
 
     @cached_property
     def shapes(self) -> Shapes:
         """Of the graph as it came: a value that is still there has the shape it had."""
-        last = _last.get()
-        if last is None:
-            return Shapes(self._graph)
-        if not last or last[0][0] is not self._graph:
-            last[:] = [(self._graph, Shapes(self._graph))]
-        return last[0][1]
+        return shapes_of(self._graph)
 
     def __iter__(self) -> Iterator[Node]:
         """The nodes in order, without those that are gone or new by the time that their turn comes."""
@@ -124,6 +153,7 @@ class Editor:
             count += 1
             name = f"{like}_{count}"
         self._taken.add(name)
+        self._new.add(name)
         return name
 
     def new_constant(self, like: str, value: Array) -> str:
@@ -196,7 +226,7 @@ class Editor:
         if not self._changed:
             return self._graph
         nodes = [node for nodes in self._slots for node in nodes]
-        return Graph(list(self._graph.inputs), self._outputs, nodes, self._constants)
+        return became(self._graph, Graph(list(self._graph.inputs), self._outputs, nodes, self._constants), self._new)
 
     def _enter(self, node: Node, place: int) -> None:
         # Not by `made` and `used`: every pass enters every node, and generators take time.

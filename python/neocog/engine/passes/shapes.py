@@ -7,6 +7,7 @@ is not known is an unknown of its own, equal to itself alone, or None where not 
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any
 
@@ -36,9 +37,10 @@ class Shapes:
 
     Args:
         graph: A valid graph; later changes of it are not seen.
+        before: Of a graph in which values have the same names, but for those in `new`: what is wholly known is kept.
     """
 
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, before: Shapes | None = None, new: AbstractSet[str] = frozenset()) -> None:
         self._constants = graph.constants
         self._shapes: dict[str, Shape | None] = {}
         self._dtypes: dict[str, str | None] = {}
@@ -47,13 +49,30 @@ class Shapes:
             self._shapes[given.name] = tuple(size if isinstance(size, int) else dim.named(size) for size in given.shape)
             self._dtypes[given.name] = given.dtype
         for name, value in graph.constants.items():
+            if before is not None and name not in new and self._keep(before, name):
+                continue
             self._shapes[name] = value.shape
             self._dtypes[name] = _dtype_name(value.dtype)
             numbers = whole_numbers(value)
             if numbers is not None:
                 self._numbers[name] = numbers
         for node in graph.nodes:
-            self._infer(node)
+            if before is None or not all(name not in new and self._keep(before, name) for name in node.made()):
+                self._infer(node)
+
+    def _keep(self, before: Shapes, name: str) -> bool:
+        """Whether all of a value was known before, numbers of which the constants of today could not tell more."""
+        shape, dtype, numbers = before._shapes.get(name), before._dtypes.get(name), before._numbers.get(name)
+        if shape is None or dtype is None or not all(isinstance(size, int) for size in shape):
+            return False
+        if numbers is not None:
+            if not all(isinstance(number, int) for number in numbers):
+                return False
+            self._numbers[name] = numbers
+        elif len(shape) < 2 and name not in before._constants:
+            return False
+        self._shapes[name], self._dtypes[name] = shape, dtype
+        return True
 
     def shape(self, name: str | None) -> Shape | None:
         """One size per axis; None if not even the number of axes is known."""

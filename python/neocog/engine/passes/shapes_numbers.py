@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from neocog.engine.graph import Node
@@ -82,7 +83,29 @@ def _combine(op: str, a: Dim, b: Dim) -> Dim:
         return dim.add(a, b)
     if op == "sub":
         return dim.add(a, dim.multiply(b, -1))
+    if op in ("maximum", "minimum"):
+        if isinstance(a, int) and isinstance(b, int):
+            return max(a, b) if op == "maximum" else min(a, b)
+        return dim.formula(op, *sorted((f"({a})", f"({b})")))
     return dim.multiply(a, b)
+
+
+_TRUTHS: dict[str, Callable[[int, int], bool]] = {
+    "equal": lambda a, b: a == b,
+    "less": lambda a, b: a < b,
+    "greater": lambda a, b: a > b,
+    "logical_and": lambda a, b: bool(a and b),
+    "logical_or": lambda a, b: bool(a or b),
+}
+
+
+def _truth(node: Node, shapes: Shapes) -> Numbers | None:
+    """0 or 1, where both sides are known."""
+    a, b = shapes.numbers(node.inputs[0]), shapes.numbers(node.inputs[1])
+    if a is None or b is None or len(a) != 1 or len(b) != 1:
+        return None
+    (x,), (y,) = a, b
+    return (int(_TRUTHS[node.op](x, y)),) if isinstance(x, int) and isinstance(y, int) else None
 
 
 def _div(node: Node, shapes: Shapes) -> Numbers | None:
@@ -122,7 +145,8 @@ NUMBERS: dict[str, NumbersRule] = {
     "gather": _gather,
     "slice": _slice,
     "concat": _concat,
-    **dict.fromkeys(("add", "sub", "mul"), _arithmetic),
+    **dict.fromkeys(("add", "sub", "mul", "maximum", "minimum"), _arithmetic),
     "div": _div,
     "mod": _mod,
+    **dict.fromkeys(_TRUTHS, _truth),
 }
