@@ -17,7 +17,7 @@ SHAPE = (2, 8, 12, 10)
 
 
 def network(rng, size=("N", 8, "H", "W")):
-    """Two convolutions that keep packed weights, and a sum that needs an even height."""
+    """Two convolutions that keep packed weights, and a reshape that needs an even number of pixels."""
     weights = {name: rng.standard_normal((8, 8, 3, 3), np.float32) for name in "vw"}
     weights["shape"] = np.int64([0, 0, 2, -1])
     nodes = [
@@ -107,6 +107,7 @@ def test_compile_prepares_for_sizes_that_are_not_open(rng):
 
 def test_an_onnx_model_that_was_compiled_with_an_example(tmp_path, rng):
     onnx = pytest.importorskip("onnx")
+    import neocog.onnx
     from onnx_models import model as parsed
 
     text = "g (float[N,8,H,W] x, float[8,8,3,3] w) => (float[N,8,h,w] y) { y = Conv(x, w) }"
@@ -116,7 +117,10 @@ def test_an_onnx_model_that_was_compiled_with_an_example(tmp_path, rng):
     del proto.graph.input[1]
     x = image(rng)
     assert keeps_all(saved(neocog.compile(proto, x), tmp_path), x)
-    assert neocog.compile(proto).prepared == []
+    assert neocog.compile(proto).prepared == neocog.onnx.load(proto).prepared == []
+    for axis, size in enumerate(x.shape):
+        proto.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = size
+    assert keeps_all(neocog.onnx.load(proto), x)
 
 
 def test_a_module_is_prepared_for_its_example(tmp_path):
