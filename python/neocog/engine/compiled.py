@@ -88,7 +88,7 @@ class CompiledModel:
         Raises:
             As a call does.
         """
-        key, numbers, _ = self._taken(_shaped(inputs))
+        key, numbers, _ = self._key_and_data(_shaped(inputs))
         self._plan(key, numbers).program.prepare(self.num_threads)
         if not numbers:
             self.remember(key)
@@ -140,14 +140,14 @@ class CompiledModel:
         """
         from neocog.engine.file import save
 
-        save(self.graph, Path(path), metadata=metadata, sizes=worth_keeping(self.prepared, self.graph))
+        save(self.graph, Path(path), metadata=metadata, sizes=worth_keeping(self.prepared))
 
     def _prepared(self, inputs: Sequence[Any]) -> tuple[Plan, list[Any]]:
         """The plan for these inputs, and those of them that are data, dense."""
-        key, numbers, data = self._taken(inputs)
+        key, numbers, data = self._key_and_data(inputs)
         return self._plan(key, numbers), data
 
-    def _taken(self, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Array], list[Any]]:
+    def _key_and_data(self, inputs: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Array], list[Any]]:
         """What a plan for these inputs depends on, those of them that are numbers, and those that are data, dense."""
         wanted = self.graph.inputs
         if len(inputs) != len(wanted):

@@ -18,13 +18,11 @@ Sizes = tuple[tuple[tuple[int, ...], bool], ...]
 
 # More of them, or larger ones, are left to their first calls: what a file claims shall cost neither time nor memory.
 MOST_SIZES = 16
-MOST_BYTES = 2**30  # of an input, and of what lies between the layers
+MOST_BYTES = 2**30  # of an input, and of any other piece of memory that preparing touches
 
 
-def worth_keeping(prepared: Sequence[Sizes], graph: Graph) -> list[Sizes]:
+def worth_keeping(prepared: Sequence[Sizes]) -> list[Sizes]:
     """Those of the sizes that a file keeps: the latest."""
-    if any(item.dtype != "float32" for item in graph.inputs):
-        return []
     fitting = [sizes for sizes in prepared if all(_bytes(shape) <= MOST_BYTES for shape, _ in sizes)]
     return fitting[-MOST_SIZES:]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from neocog.engine.graph import Graph, Node
-from neocog.engine.passes.editing import became
+from neocog.engine.passes.editing import carry_shapes
 
 
 def dead_code(graph: Graph) -> Graph:
@@ -28,4 +28,4 @@ def dead_code(graph: Graph) -> Graph:
     same = len(nodes) == len(graph.nodes) and all(a is b for a, b in zip(nodes, graph.nodes, strict=True))
     if same and len(constants) == len(graph.constants):
         return graph
-    return became(graph, Graph(list(graph.inputs), list(graph.outputs), nodes, constants))
+    return carry_shapes(graph, Graph(list(graph.inputs), list(graph.outputs), nodes, constants))

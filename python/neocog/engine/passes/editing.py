@@ -51,7 +51,7 @@ def shapes_of(graph: Graph) -> Shapes:
     return known.shapes
 
 
-def became(graph: Graph, changed: Graph, new: AbstractSet[str] = frozenset()) -> Graph:
+def carry_shapes(graph: Graph, changed: Graph, new: AbstractSet[str] = frozenset()) -> Graph:
     """`changed`, to which the shapes of `graph` apply but for values of these names."""
     last = _last.get()
     if last and last[0].graph is graph:
@@ -226,7 +226,9 @@ class Editor:
         if not self._changed:
             return self._graph
         nodes = [node for nodes in self._slots for node in nodes]
-        return became(self._graph, Graph(list(self._graph.inputs), self._outputs, nodes, self._constants), self._new)
+        return carry_shapes(
+            self._graph, Graph(list(self._graph.inputs), self._outputs, nodes, self._constants), self._new
+        )
 
     def _enter(self, node: Node, place: int) -> None:
         # Not by `made` and `used`: every pass enters every node, and generators take time.
