@@ -91,7 +91,8 @@ std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& wei
     switch (neocog::conv_kernel<decltype(zero)>(
         g, channels_last ? Layout::kChannelsLast : Layout::kChannelsFirst)) {
       case ConvKernel::kDepthwise: return "depthwise";
-      case ConvKernel::kWinograd: return winograd_name(g);
+      case ConvKernel::kWinograd:
+      case ConvKernel::kSpaceToDepth: return winograd_name(g);
       case ConvKernel::kWinogradGroups: return winograd_name(g) + ", vectors of tiles";
       case ConvKernel::kFewPixels: return "direct, few pixels";
       case ConvKernel::kPixelVectors: return "direct, vectors of pixels";

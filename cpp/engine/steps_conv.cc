@@ -127,6 +127,7 @@ const char* name_of(ConvKernel kernel) {
     case ConvKernel::kDepthwise: return "depthwise";
     case ConvKernel::kWinograd: return "Winograd";
     case ConvKernel::kWinogradGroups: return "Winograd, groups of few channels";
+    case ConvKernel::kSpaceToDepth: return "Winograd, space to depth";
   }
   return "";
 }

@@ -9,6 +9,7 @@
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/few_pixels.h"
 #include "ops/conv/narrow_groups.h"
+#include "ops/conv/space_to_depth.h"
 #include "ops/conv/turned.h"
 #include "ops/conv/winograd.h"
 #include "ops/conv/winograd_groups.h"
@@ -24,6 +25,7 @@ ConvKernel conv_kernel(const ConvGeometry& g, Layout layout, ConvMethod method) 
   if (method != ConvMethod::kDirect) {
     if (winograd_groups_suit<T>(g, WeightRole::kForward, layout)) return ConvKernel::kWinogradGroups;
     if (winograd_suits<T>(g, WeightRole::kForward)) return ConvKernel::kWinograd;
+    if (space_to_depth_suits<T>(g, WeightRole::kForward)) return ConvKernel::kSpaceToDepth;
   }
   if (few_pixels_suit(g)) return ConvKernel::kFewPixels;
   const int64_t in_group = g.in_channels / g.groups, out_group = g.out_channels / g.groups;
@@ -57,6 +59,11 @@ void conv_forward(const ConvGeometry& g, Image<const T> x, std::type_identity_t<
     case ConvKernel::kFewPixels: few_pixels_conv(g, x, weight.data, epilogue, y); break;
     case ConvKernel::kWinograd:
       if constexpr (std::is_same_v<T, float>) winograd_conv(g, x, weight, WeightRole::kForward, epilogue, y);
+      break;
+    case ConvKernel::kSpaceToDepth:
+      if constexpr (std::is_same_v<T, float>) {
+        space_to_depth_conv(g, x, weight, WeightRole::kForward, epilogue, y);
+      }
       break;
     case ConvKernel::kWinogradGroups:
       if constexpr (std::is_same_v<T, float>) {

@@ -51,7 +51,8 @@ enum class ConvKernel {
   kFewPixels,
   kDepthwise,
   kWinograd,
-  kWinogradGroups
+  kWinogradGroups,
+  kSpaceToDepth
 };
 enum class ConvMethod { kAuto, kDirect };  // kDirect: the plain sum of products
 

@@ -11,6 +11,7 @@
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/far_taps.h"
 #include "ops/conv/narrow_groups.h"
+#include "ops/conv/space_to_depth.h"
 #include "ops/conv/strip.h"
 #include "ops/conv/turned.h"
 #include "ops/conv/winograd.h"
@@ -160,6 +161,12 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
   if constexpr (std::is_same_v<T, float>) {
     if (x.layout == dy.layout && winograd_suits_weight<T>(g)) {
       winograd_backward_weight(g, x, dy, dw, sums_of);
+      return;
+    }
+  }
+  if constexpr (std::is_same_v<T, float>) {
+    if (space_to_depth_suits_weight<T>(g)) {
+      space_to_depth_backward_weight(g, x, dy, dw, sums_of);
       return;
     }
   }

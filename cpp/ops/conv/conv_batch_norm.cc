@@ -19,6 +19,7 @@ bool tiles_pay(const ConvGeometry& g, Layout layout) {
     case ConvKernel::kCol2im: return false;  // small results
     case ConvKernel::kNarrowGroups:
     case ConvKernel::kWinograd:
+    case ConvKernel::kSpaceToDepth:
     case ConvKernel::kWinogradGroups: return last;
     case ConvKernel::kPixelVectors: return !last;  // tiles of few channels that lie far apart
     default: return true;

@@ -9,11 +9,23 @@
 namespace neocog {
 namespace {
 
+// Pixels of more channels are worth a call.
+constexpr int64_t kFewFours = 64;
+
 // A size that the compiler knows costs a move or two, a call of memcpy many times that.
 template <int64_t Channels, class T>
 void copy_few(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t pixels) {
   for (int64_t p = 0; p < pixels; ++p, from += from_step, to += to_step)
     std::memcpy(to, from, sizeof(T) * Channels);
+}
+
+// Any number from four on, four at a time.
+template <class T>
+void copy_fours(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t channels, int64_t pixels) {
+  for (int64_t p = 0; p < pixels; ++p, from += from_step, to += to_step) {
+    for (int64_t c = 0; c < channels - 4; c += 4) std::memcpy(to + c, from + c, sizeof(T) * 4);
+    std::memcpy(to + channels - 4, from + channels - 4, sizeof(T) * 4);
+  }
 }
 
 }  // namespace
@@ -27,6 +39,9 @@ void copy_pixels(const T* from, int64_t from_step, T* to, int64_t to_step, int64
     case 8: return copy_few<8>(from, from_step, to, to_step, pixels);
     case 16: return copy_few<16>(from, from_step, to, to_step, pixels);
     default:
+      if (channels >= 4 && channels <= kFewFours) {
+        return copy_fours(from, from_step, to, to_step, channels, pixels);
+      }
       for (int64_t p = 0; p < pixels; ++p, from += from_step, to += to_step)
         std::memcpy(to, from, sizeof(T) * channels);
   }

@@ -24,26 +24,35 @@ class TurnedImage {
   Image<T> image_;
 };
 
-// f(x, epilogue, y) with all images channels-last.
-template <class T, class F>
-void conv_turned(const Image<const T>& x, const Epilogue<T>& epilogue, const Image<T>& y, F&& f) {
-  TurnedImage<T> x_turned(x), y_turned(y);
-  x_turned.load(x);
-  // A residual lies as y does, so it waits until the sums do too, and so does what comes after it.
+// For sums that do not lie as y does yet: a residual waits until they do, and so does what comes after it.
+template <class T>
+Epilogue<T> before_residual(const Epilogue<T>& epilogue) {
   Epilogue<T> before;
   before.bias = epilogue.bias;
   if (epilogue.residual == nullptr) {
     before.activation = epilogue.activation;
     before.alpha = epilogue.alpha;
   }
-  f(Image<const T>(x_turned.image()), before, y_turned.image());
-  y_turned.store(y);
+  return before;
+}
+template <class T>
+void finish_residual(const Epilogue<T>& epilogue, const Image<T>& y) {
   if (epilogue.residual == nullptr) return;
   Epilogue<T> after = epilogue;
   after.moments = nullptr;
   parallel_for(y.n * y.c, [&](int64_t item, int) {
     finish_rectangle(after, y, item / y.c, item % y.c, 1, 0, y.h, 0, y.w);
   });
+}
+
+// f(x, epilogue, y) with all images channels-last.
+template <class T, class F>
+void conv_turned(const Image<const T>& x, const Epilogue<T>& epilogue, const Image<T>& y, F&& f) {
+  TurnedImage<T> x_turned(x), y_turned(y);
+  x_turned.load(x);
+  f(Image<const T>(x_turned.image()), before_residual(epilogue), y_turned.image());
+  y_turned.store(y);
+  finish_residual(epilogue, y);
 }
 
 // f(x, dy), likewise.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -38,10 +39,19 @@ class KeptWeights {
     make(to);
     return to;
   }
+  // What is kept of the same weights in another form, which has forms of its own.
+  KeptWeights* of(const Key& key) {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [other, weights] : others_) {
+      if (other == key) return weights.get();
+    }
+    return others_.emplace_back(key, std::make_unique<KeptWeights>()).second.get();
+  }
   size_t bytes() const {
     const std::lock_guard lock(mutex_);
     size_t sum = 0;
     for (const Form& form : forms_) sum += form.block.size;
+    for (const auto& [key, weights] : others_) sum += weights->bytes();
     return sum;
   }
 
@@ -52,6 +62,7 @@ class KeptWeights {
   };
   mutable std::mutex mutex_;
   std::vector<Form> forms_;
+  std::vector<std::pair<Key, std::unique_ptr<KeptWeights>>> others_;
 };
 
 // The kernels that keep something: the first number of a key.
@@ -67,7 +78,8 @@ enum KeptForm : int64_t {
   kRows,
   kColumns,
   kCopies,
-  kBf16Panels
+  kBf16Panels,
+  kSpaceToDepth
 };
 
 template <class T>

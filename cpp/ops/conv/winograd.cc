@@ -135,13 +135,13 @@ bool winograd_pools(const ConvGeometry& g, Activation activation, const PoolGeom
 
 template <class T>
 void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t<Weights<T>> weight,
-                   WeightRole role, const Epilogue<T>& epilogue, Image<T> y) {
+                   WeightRole role, const Epilogue<T>& epilogue, Image<T> y, int64_t most_terms) {
   if (y.size() == 0) return;
   const bool beside = winograd_beside(g, y.h);
   if (winograd_step(g.h) * winograd_step(g.w) > 1 && !beside && !(x.channels_last() && y.channels_last())) {
     // Strips hold neighbouring pixels.
     conv_turned(x, epilogue, y, [&](const Image<const T>& from, const Epilogue<T>& e, const Image<T>& to) {
-      winograd_conv(g, from, weight, role, e, to);
+      winograd_conv(g, from, weight, role, e, to, most_terms);
     });
     return;
   }
@@ -194,7 +194,8 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
     epilogue.moments->cut(y, std::min(y.w, plan.cols * plan.w.tile * window.step_w), true, plan.h.tile);
   }
   const WinogradFilters<T> filters{plan, g, weight.data, role};
-  const WinogradCall<T> call{plan, filters, window, g, x, epilogue, y, zeros, Finish<T>(epilogue)};
+  const WinogradCall<T> call{plan,      filters, window, g, x, epilogue, y, zeros, Finish<T>(epilogue),
+                             most_terms};
   const T* all = nullptr;
   if (shared_kernels) {
     const KeptWeights::Key key{plan.few ? kWinogradTaps : kWinogradKernels,
@@ -213,6 +214,6 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
 }
 
 template void winograd_conv<float>(const ConvGeometry&, Image<const float>, Weights<float>, WeightRole,
-                                   const Epilogue<float>&, Image<float>);
+                                   const Epilogue<float>&, Image<float>, int64_t);
 
 }  // namespace neocog

@@ -18,6 +18,9 @@ inline int64_t winograd_taps(const WindowAxis& axis) {
   return ceil_div(axis.kernel, winograd_phases(axis));
 }
 
+// Products over so many channels are one chain of additions; a shorter one errs less and takes longer.
+inline constexpr int64_t kWinogradTerms = 128;
+
 // The sum over the taps of a geometry in either role, for float alone: forward, or the input gradient and
 // transposed convolution, where the weight is also turned by 180 degrees. With |M| for a matrix of absolute
 // values,
@@ -29,7 +32,7 @@ inline int64_t winograd_taps(const WindowAxis& axis) {
 //                                         * (|B^T| |x| |B|)) |A|.
 template <class T>
 void winograd_conv(const ConvGeometry&, Image<const T> x, std::type_identity_t<Weights<T>> weight, WeightRole,
-                   const Epilogue<T>&, Image<T> y);
+                   const Epilogue<T>&, Image<T> y, int64_t most_terms = kWinogradTerms);
 
 // Whether it can be done, is allowed (strict.h), and saves more than the transforms cost. Never for float64,
 // which is for those who want every digit, and for which nothing else here exists.

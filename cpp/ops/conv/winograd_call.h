@@ -20,9 +20,6 @@ struct WinogradWorkspace {
   std::array<int64_t*, 4> row, out;  // tiles that have a point, by its kind
 };
 
-// Terms of a sum; longer ones are sums of such sums, which err less.
-constexpr int64_t kMostTerms = 128;
-
 // What every item of a call shares.
 template <class T>
 struct WinogradCall {
@@ -35,6 +32,7 @@ struct WinogradCall {
   Image<T> y;
   const T* zeros;  // a pixel of padding
   Finish<T> finish;
+  int64_t most_terms;  // of a sum; longer ones are sums of such sums, which err less
 
   // v: tiles of `part`, which lies inside `block`; channels of the phases at places [begin, end).
   void transform_inputs(int64_t g, const TileBlock& part, const TileBlock& block, int64_t begin, int64_t end,
@@ -115,7 +113,7 @@ struct WinogradCall {
       const Ahead<T> next = p + 1 < plan.points()
                                 ? Ahead<T>{u + (p + 1) * point_u + begin * of_place, (end - begin) * of_place}
                                 : after;
-      const int64_t terms = (last - first) * plan.in_group, sums = ceil_div(terms, kMostTerms);
+      const int64_t terms = (last - first) * plan.in_group, sums = ceil_div(terms, most_terms);
       for (int64_t i = 0; i < sums; ++i) {
         const int64_t k0 = terms * i / sums, k1 = terms * (i + 1) / sums;
         kernels.taps_panel({v + p * plan.point_v + (first - begin) * plan.in_group + k0, space.row[kind],

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "ops/conv/conv_axis.h"
+#include "ops/conv/space_to_depth.h"
 #include "ops/conv/turned.h"
 #include "ops/conv/winograd.h"
 #include "ops/conv/winograd_groups.h"
@@ -30,6 +31,10 @@ void conv_transpose_forward(const ConvGeometry& g, Image<const T> x, std::type_i
     }
   } else if (x.layout == y.layout && winograd_suits<T>(g, WeightRole::kTransposed)) {
     if constexpr (std::is_same_v<T, float>) winograd_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
+  } else if (space_to_depth_suits<T>(g, WeightRole::kTransposed)) {
+    if constexpr (std::is_same_v<T, float>) {
+      space_to_depth_conv(g, x, weight, WeightRole::kTransposed, epilogue, y);
+    }
   } else if (far) {
     long_stride_transposed(g, x, weight.data, epilogue, y);
   } else {
