@@ -71,16 +71,22 @@ NEOCOG_INLINE void few_tiles_sums(const T* v, const T* u, int64_t channels, T* m
 #pragma GCC unroll 2
     for (int j = 0; j < NR; ++j) acc[i][j] = V::zero();
   }
-  for (int64_t c = 0; c < channels; ++c, ++v, u += NR * V::lanes) {
+  const auto add_channel = [&](int64_t c) __attribute__((always_inline)) {
     V col[NR];
 #pragma GCC unroll 2
-    for (int j = 0; j < NR; ++j) col[j] = V::load(u + j * V::lanes);
+    for (int j = 0; j < NR; ++j) col[j] = V::load(u + (c * NR + j) * V::lanes);
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i) {
-      const V x = V::set1(v[i * kWinogradRun]);
+      const V x = V::set1(v[i * kWinogradRun + c]);
 #pragma GCC unroll 2
       for (int j = 0; j < NR; ++j) acc[i][j] = fma(x, col[j], acc[i][j]);
     }
+  };
+  if (channels == kWinogradRun) {  // a loop so short would end unforeseen
+#pragma GCC unroll 16
+    for (int64_t c = 0; c < kWinogradRun; ++c) add_channel(c);
+  } else {
+    for (int64_t c = 0; c < channels; ++c) add_channel(c);
   }
 #pragma GCC unroll 8
   for (int i = 0; i < MR; ++i) {
