@@ -94,6 +94,18 @@ def _parser() -> argparse.ArgumentParser:
         "limits", parents=[common, one_count], help="the machine's FMA peak and memory bandwidth"
     )
     limits.set_defaults(run=run_limits)
+    costs = subparsers.add_parser(
+        "costs",
+        parents=[common, one_count, rounds],
+        help="what the choice between convolution methods loses, and weights that lose less; needs scipy",
+    )
+    costs.add_argument(
+        "--shapes", type=_positive, default=60, metavar="N", help="of every kernel and use (default: 60)"
+    )
+    costs.add_argument(
+        "--kernels", type=_pattern, default=_pattern(""), metavar="REGEX", help="only kernels whose name has it"
+    )
+    costs.set_defaults(run=run_costs)
     table = subparsers.add_parser("readme", help="put a stored record into its table in the README")
     table.add_argument("record", type=Path, metavar="FILE", help="JSON that `ops` or `nets` wrote")
     table.set_defaults(run=run_readme)
@@ -127,6 +139,42 @@ def run_limits(args: argparse.Namespace) -> int:
     machine = describe([everyone.Neocog()], threads)
     lines = [*report.machine_text(machine, [threads]), "", *report.limits_text([limits])]
     _deliver(args.json, lines, {"format": 1, "machine": machine, "limits": vars(limits)})
+    return 0
+
+
+def run_costs(args: argparse.Namespace) -> int:
+    import importlib.util
+
+    import neocog
+
+    from bench import costs
+
+    if importlib.util.find_spec("scipy") is None:
+        print("scipy: not installed; `costs` needs it", file=sys.stderr)
+        return 2
+    kernels = [name for name in costs.KERNELS if args.kernels.search(name)]
+    if not kernels:
+        known = "\n  ".join(costs.KERNELS)
+        print(f"--kernels {args.kernels.pattern!r} matches none of\n  {known}", file=sys.stderr)
+        return 2
+    threads = args.threads or neocog.get_num_threads()
+    samples = []
+    progress = Progress(len(kernels) * len(costs.USES))
+    try:
+        with everyone.Neocog().session(threads):
+            for name in kernels:
+                for use in costs.USES:
+                    progress.step(f"{name}, {use}")
+                    samples += [costs.measure(shape, args.repeat) for shape in costs.shapes(name, use, args.shapes)]
+                    progress.next()
+    finally:
+        progress.clear()
+    fitted = costs.fit_all(samples)
+    machine = describe([everyone.Neocog()], threads)
+    lines = [*report.machine_text(machine, [threads]), "", *costs.table(samples, fitted)]
+    settings = {"rounds": args.repeat, "shapes": args.shapes}
+    record = {"format": 1, "machine": machine, "settings": settings, **costs.as_json(samples, fitted)}
+    _deliver(args.json, lines, record)
     return 0
 
 

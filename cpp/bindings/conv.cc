@@ -4,7 +4,9 @@
 #include "bindings/conv_arguments.h"
 #include "ops/conv/bf16_conv.h"
 #include "ops/conv/conv_batch_norm.h"
+#include "ops/conv/space_to_depth.h"
 #include "ops/conv/winograd.h"
+#include "ops/conv/winograd_cost.h"
 #include "ops/conv/winograd_kernels.h"
 
 namespace neocog::bindings {
@@ -103,6 +105,29 @@ std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& wei
   });
 }
 
+// Whether Winograd's method is chosen.
+bool takes_winograd(const ConvGeometry& g, ConvUse use) {
+  if (use == ConvUse::kWeight)
+    return winograd_suits_weight<float>(g) || space_to_depth_suits_weight<float>(g);
+  const WeightRole role = use == ConvUse::kForward ? WeightRole::kForward : WeightRole::kTransposed;
+  return winograd_suits<float>(g, role) || space_to_depth_suits<float>(g, role);
+}
+
+// (counts of the plain sum, of Winograd's method, whether that is chosen) for float32 images and weights of
+// these shapes.
+py::tuple conv_counts(const std::array<int64_t, 4>& image, const std::array<int64_t, 4>& weight,
+                      const Pair& stride, const Padding& padding, const Pair& dilation, int64_t groups,
+                      int use) {
+  require(use >= 0 && use <= 2, "`use` must be 0 (forward), 1 (transposed) or 2 (weight gradient)");
+  const ConvGeometry g =
+      geometry(image[0], image[1], image[2], image[3], {weight[0], weight[1], weight[2], weight[3]},
+               {stride, dilation, padding, groups});
+  const auto of = static_cast<ConvUse>(use);
+  const ConvCounts counts =
+      space_to_depth_possible(g) ? space_to_depth_counts(g, of) : neocog::conv_counts(g, of);
+  return py::make_tuple(counts.direct, counts.winograd, takes_winograd(g, of));
+}
+
 // (dx, dw, db): those that `mask` wants, or None.
 py::tuple conv_backward(const ArrayRef& dy, const ArrayRef& x, const ArrayRef& weight, const Pair& stride,
                         const Padding& padding, const Pair& dilation, int64_t groups,
@@ -145,6 +170,9 @@ void bind_conv(py::module_& m) {
   m.def("conv_batch_norm_training", &conv_batch_norm_training, "x"_a, "weight"_a, "bias"_a, "bn_weight"_a,
         "bn_bias"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a, "eps"_a, "activation"_a, "alpha"_a,
         "channels_last"_a);
+  m.def("conv_counts", &conv_counts, "image"_a, "weight"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a,
+        "use"_a);
+  m.def("set_winograd_always", &set_winograd_always, "always"_a);
   m.def("conv_kernel", &conv_kernel, "image"_a, "weight"_a, "stride"_a, "padding"_a, "dilation"_a, "groups"_a,
         "channels_last"_a = false, "bf16"_a = false);
   m.def("conv_backward", &conv_backward, "dy"_a, "x"_a, "weight"_a, "stride"_a, "padding"_a, "dilation"_a,

@@ -77,6 +77,16 @@ def conv_batch_norm_training(
     alpha: float,
     channels_last: bool | None,  # None: as torch decides it from x and weight
 ) -> tuple[_Array, _Array, _Array, _Array]: ...  # y, what the convolution gives, mean, biased variance
+def conv_counts(
+    image: _Ints,
+    weight: _Ints,
+    stride: _Ints,
+    padding: _Ints,
+    dilation: _Ints,
+    groups: int,
+    use: int,  # 0: forward, 1: transposed, 2: weight gradient
+) -> tuple[list[float], list[float], bool]: ...  # of the plain sum, of Winograd's method, whether that is chosen
+def set_winograd_always(always: bool) -> None: ...
 def conv_kernel(
     image: _Ints,
     weight: _Array,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import reference_graph
 from batches_in_parts import cut_all_batches
+from neocog import _core
 from neocog.engine import batches
 from neocog.engine.compiled import CompiledModel
 from neocog.engine.graph import Graph, Input, Node
@@ -20,7 +21,7 @@ HALVES = {"kernel": [2, 2], "stride": [2, 2], "padding": [[0, 0], [0, 0]], "dila
 WHOLE = 1 << 40
 
 
-def network(rng: np.random.Generator, channels: int = 8) -> Graph:
+def network(rng: np.random.Generator, channels: int = 6) -> Graph:
     """Convolution, activation, sum, pooling, concatenation and a separable convolution with a residual."""
     nodes = [
         Node("conv", ("x", "w"), ("a",), dict(SAME)),
@@ -55,7 +56,7 @@ def parts(made: Plan) -> Counter[str]:
 @pytest.mark.parametrize("cached", [1, 30000])
 def test_the_bits_of_whole_batches(batch, cached, rng, monkeypatch, isa):
     graph = network(rng)
-    x = rng.standard_normal((batch, 8, 14, 10)).astype(np.float32)
+    x = rng.standard_normal((batch, 6, 14, 10)).astype(np.float32)
     cut_all_batches(monkeypatch, WHOLE)
     whole = CompiledModel(graph).run(x)
     for found, expected in zip(whole, reference_graph.run(graph, [x]), strict=True):
@@ -74,7 +75,7 @@ def test_values_between_the_layers_of_a_part_take_its_memory(rng, monkeypatch):
     sizes = []
     for cached in (WHOLE, 1):
         cut_all_batches(monkeypatch, cached)
-        sizes.append(plan(graph, (16, 8, 32, 32)).program.arena_bytes)
+        sizes.append(plan(graph, (16, 6, 32, 32)).program.arena_bytes)
     assert sizes[1] < sizes[0] / 8
 
 
@@ -84,7 +85,7 @@ def test_people_see_each_layer_once(rng, monkeypatch):
     for cached in (WHOLE, 1):
         cut_all_batches(monkeypatch, cached)
         model = CompiledModel(graph)
-        x = np.zeros((4, 8, 16, 16), np.float32)
+        x = np.zeros((4, 6, 16, 16), np.float32)
         explanation, profile = model.explain(x), model.profile(x, repeat=2)
         assert [step.shape[0] for step in explanation.steps] == [4] * len(explanation.steps)
         assert all(step.seconds is not None and step.seconds >= 0 for step in profile.steps)
@@ -96,7 +97,7 @@ def test_people_see_each_layer_once(rng, monkeypatch):
 
 def test_a_plan_does_not_grow_with_the_batch(rng, monkeypatch):
     cut_all_batches(monkeypatch, 1)
-    assert max(parts(plan(network(rng), (200, 8, 8, 8))).values()) <= 16
+    assert max(parts(plan(network(rng), (200, 6, 8, 8))).values()) <= 16
 
 
 def test_only_layers_that_wait_for_memory_are_cut(rng):
@@ -133,3 +134,24 @@ def test_kernels_that_depend_on_the_batch_keep_it_whole(stride, side, cut, rng, 
     constants = {"w": rng.standard_normal((4, 4, 3, 3)).astype(np.float32)}
     graph = Graph([Input("x", ("N", 4, "H", "W"))], ["y"], nodes, constants)
     assert bool(parts(plan(graph, (4, 4, side, side)))) == cut
+
+
+def test_a_method_that_depends_on_the_batch_keeps_it_whole(rng, monkeypatch):
+    """17 to 16 channels of 57x56: one image is summed directly, eight are not."""
+    monkeypatch.setattr(batches, "CACHED", 1)
+    monkeypatch.setattr(batches, "_WEIGHTS", 0)
+    window = ((1, 1), (1, 1, 1, 1), (1, 1), 1, 0)
+    one, many = (_core.conv_counts((n, 17, 57, 56), (16, 17, 3, 3), *window)[2] for n in (1, 8))
+    assert (one, many) == (False, True)
+    nodes = [
+        Node("conv", ("x", "w"), ("a",), dict(SAME)),
+        Node("avg_pool", ("a",), ("y",), {k: v for k, v in HALVES.items() if k != "dilation"}),
+    ]
+    graph = Graph(
+        [Input("x", ("N", 17, "H", "W"))],
+        ["y"],
+        nodes,
+        {"w": rng.standard_normal((16, 17, 3, 3)).astype(np.float32)},
+    )
+    assert "a" not in parts(plan(graph, (8, 17, 57, 56)))
+    assert "a" in parts(plan(graph, (8, 17, 112, 112)))

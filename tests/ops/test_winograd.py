@@ -30,7 +30,7 @@ from winograd_cases import (
 CASES = {
     "whole_tiles": Case((2, 16, 16, 20), (16, 16, 3, 3)),
     "last_tiles_of_three_and_two": Case((2, 17, 15, 14), (19, 17, 3, 3)),
-    "last_tiles_of_one_row_and_column": Case((4, 16, 13, 9), (16, 16, 3, 3)),
+    "last_tiles_of_one_row_and_column": Case((4, 24, 13, 9), (24, 24, 3, 3)),
     "tiles_of_two_by_three_only": Case((17, 64, 2, 3), (66, 64, 3, 3)),
     "one_block_of_several_images": Case((5, 41, 7, 7), (70, 41, 3, 3)),
     "many_blocks": Case((3, 64, 28, 30), (80, 64, 3, 3)),

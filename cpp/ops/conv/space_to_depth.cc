@@ -1,11 +1,11 @@
 #include "ops/conv/space_to_depth.h"
 
 #include <algorithm>
-#include <iterator>
 #include <vector>
 
 #include "core/held_block.h"
 #include "core/parallel.h"
+#include "core/strict.h"
 #include "ops/conv/strip.h"
 #include "ops/conv/tap_span.h"
 #include "ops/conv/turned.h"
@@ -17,16 +17,10 @@ namespace {
 
 // Shorter strides have kernels of their own (winograd.h).
 constexpr int64_t kLongStride = 3;
-// Channels of a block, and outputs, that leave vectors too empty or make half a panel.
-constexpr int64_t kFewChannels = 16, kFullPanel = 48;
-// Output pixels where the method saves so many times the products; with one axis, pixels are moved in long
-// runs.
-struct Least {
-  double saved;
-  int64_t pixels;
-};
-constexpr Least kLeast[] = {{3, 500}, {2.2, 3000}, {1.8, 10000}};
-constexpr int64_t kRowPixels = 1000;
+// Channels of a block, else vectors are mostly empty.
+constexpr int64_t kLeastDepth = 16;
+// Along an axis; fewer do not fill a tile of any number of taps.
+constexpr int64_t kFewestOutputs = 3;
 // A chain of additions where kernels have many zeros.
 constexpr int64_t kFewTerms = 16;
 // Elements of a strip: near the processor until they are in their places.
@@ -184,48 +178,46 @@ void from_blocks(const Blocks& b, const Image<T>& from, const Image<T>& y) {
   });
 }
 
-// Products of the plain sum over those of Winograd's method with zeros behind the kernel, along an axis.
-double saved(const BlockAxis& axis) {
-  const auto products = static_cast<double>(winograd_points(axis.taps) * axis.stride);
-  return static_cast<double>(axis.kernel * winograd_tile(axis.taps)) / products;
-}
+}  // namespace
 
-// Where that pays for moving the pixels, as measured with AVX-512: from so many output pixels on.
-bool enough(const ConvGeometry& g, const Blocks& blocks) {
-  const double times = saved(blocks.h) * saved(blocks.w);
-  const Least* const least =
-      std::find_if(std::begin(kLeast), std::end(kLeast), [&](const Least& l) { return times >= l.saved; });
-  if (least == std::end(kLeast) || blocks.depth() < kFewChannels) return false;
-  const int64_t pixels = g.h.kernel == 1 ? std::min(kRowPixels, least->pixels) : least->pixels;
-  return g.batch * g.h.out() * g.w.out() >= pixels * (g.out_channels < kFullPanel ? 2 : 1);
-}
-
-bool possible(const ConvGeometry& g) {
+bool space_to_depth_possible(const ConvGeometry& g) {
   for (const WindowAxis& axis : {g.h, g.w}) {
     if (axis.pad_lo < 0 || (axis.kernel > 1 && axis.dilation > 1)) return false;
     if (axis.stride < kLongStride && axis.stride * axis.kernel > 1) return false;
   }
-  return g.groups == 1 && g.w.stride >= kLongStride;
+  const bool outputs = (g.h.kernel == 1 || g.h.out() >= kFewestOutputs) && g.w.out() >= kFewestOutputs;
+  return g.groups == 1 && g.w.stride >= kLongStride && outputs &&
+         winograd_has(ceil_div(g.h.kernel, g.h.stride), ceil_div(g.w.kernel, g.w.stride));
 }
 
-// suits(geometry of the blocks), if they pay.
-template <class F>
-bool blocks_suit(const ConvGeometry& g, WeightRole role, const F& suits) {
-  if (!possible(g)) return false;
-  const Blocks blocks(g, role);
-  return winograd_has(blocks.h.taps, blocks.w.taps) && enough(g, blocks) && suits(blocks.geometry(g));
+ConvCounts space_to_depth_counts(const ConvGeometry& g, ConvUse use) {
+  const Blocks blocks(g, use == ConvUse::kTransposed ? WeightRole::kTransposed : WeightRole::kForward);
+  ConvCounts counts = conv_counts(blocks.geometry(g), use);
+  counts.direct = conv_counts(g, use).direct;
+  counts.winograd[ConvCounts::kMoved] =
+      static_cast<double>(g.batch * blocks.h.blocks * blocks.w.blocks * blocks.depth());
+  counts.winograd[ConvCounts::kMovedKernels] = static_cast<double>(blocks.kernels(g.out_channels));
+  return counts;
+}
+
+namespace {
+
+bool pays(const ConvGeometry& g, ConvUse use) {
+  return space_to_depth_possible(g) && g.in_channels * g.h.stride * g.w.stride >= kLeastDepth &&
+         winograd_pays(space_to_depth_counts(g, use), use);
 }
 
 }  // namespace
 
 template <class T>
 bool space_to_depth_suits(const ConvGeometry& g, WeightRole role) {
-  return blocks_suit(g, role, [&](const ConvGeometry& inner) { return winograd_suits<T>(inner, role); });
+  return std::is_same_v<T, float> && !strict() &&
+         pays(g, role == WeightRole::kForward ? ConvUse::kForward : ConvUse::kTransposed);
 }
 
 template <class T>
 bool space_to_depth_suits_weight(const ConvGeometry& g) {
-  return blocks_suit(g, WeightRole::kForward, winograd_suits_weight<T>);
+  return std::is_same_v<T, float> && !strict() && pays(g, ConvUse::kWeight);
 }
 
 template <class T>

@@ -5,10 +5,13 @@
 #pragma once
 
 #include "ops/conv/tap_conv.h"
+#include "ops/conv/winograd_cost.h"
 
 namespace neocog {
 
-// Whether it can be done, is allowed (strict.h), and saves more than moving the pixels costs.
+// Whether it can be done, what it takes, and whether it is allowed (strict.h) and pays.
+bool space_to_depth_possible(const ConvGeometry&);
+ConvCounts space_to_depth_counts(const ConvGeometry&, ConvUse);
 template <class T>
 bool space_to_depth_suits(const ConvGeometry&, WeightRole);
 template <class T>

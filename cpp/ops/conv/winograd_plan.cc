@@ -1,13 +1,14 @@
 #include "ops/conv/winograd_plan.h"
 
 #include <algorithm>
-#include <array>
 #include <cstdlib>
 #include <type_traits>
 
 #include "core/parallel.h"
 #include "core/strict.h"
+#include "ops/conv/few_pixels.h"
 #include "ops/conv/winograd.h"
+#include "ops/conv/winograd_cost.h"
 #include "ops/conv/winograd_weight.h"
 
 namespace neocog {
@@ -33,87 +34,24 @@ struct Few {
   int64_t tiles, more, pairs;
 };
 constexpr Few kFewKept{16, 48, 512 * 512}, kFewOnce{64, 128, 256 * 256};
-// Where the method pays then and not else: channels per group on both sides, output pixels, and those of four
-// tiles.
-constexpr int64_t kFewChannels = 64, kFewPixels = 36, kPixelsOfFour = 25;
 // Runs of channels that are long enough to be read from all over the block; shorter ones stay together per
 // point.
 constexpr int64_t kLongRun = 128;
 // Channels of one phase of the inputs from which on the phases are multiplied one after the other: fewer
 // tiles' inputs are in the cache at a time, or more tiles; but the sums are loaded and stored by every phase.
 constexpr int64_t kLongPhase = 64;
-// Where the method pays, as measured against tap_conv with AVX-512: from so many channels, per group
-// on both sides, and output pixels on.
-struct Least {
-  int64_t channels, pixels;
+// Groups of fewer channels leave vectors too empty.
+constexpr int64_t kLeastChannels = 8, kLeastOfGroup = 16;
+// Where few input channels pay (winograd_pairs.h), as measured with AVX-512: these, output channels, pixels
+// and the taps of a phase.
+struct LeastPaired {
+  int64_t in, out, pixels, taps;
 };
-using Steps = std::array<Least, 3>;
-struct Leasts {
-  Steps of_3x3;
-  Least of_5x5, of_3, of_5;  // 5x5 or 3x5, one axis of 3 or 5 taps
-  Least of_2x2, of_2;
-  Steps of_4x4;
-  // Stride 2, pixels of one phase: 4x4 or 1x4, 3x3, 5 to 8 taps along both axes.
-  Least of_4x4_apart;
-  Steps of_3x3_apart, of_more_apart;
-  // Of the last two, for every channel of the larger side: transformed kernels are many times the weights,
-  // and the more channels, the fewer tiles share a read of them.
-  int64_t pixels_of_3x3, pixels_of_more;
-  // Few input channels: output channels and pixels, and the taps of a phase.
-  Least of_paired;
-  int64_t taps_of_paired;
-};
-constexpr int64_t kFewestPaired = 3;
-constexpr Leasts kForward{{{{16, 400}, {40, 144}, {64, 100}}},
-                          {32, 150},
-                          {48, 200},
-                          {96, 200},
-                          {32, 2048},
-                          {64, 8192},
-                          {{{16, 3000}, {32, 600}, {64, 150}}},
-                          {32, 2048},
-                          {{{64, 16384}, {96, 8192}, {128, 4096}}},
-                          {{{16, 3000}, {32, 1500}, {64, 700}}},
-                          16,
-                          8,
-                          {48, 10000},
-                          4};
-constexpr Leasts kWeight{{{{24, 400}, {32, 150}, {32, 150}}},
-                         {32, 150},
-                         {48, 200},
-                         {48, 200},
-                         {32, 2048},
-                         {64, 8192},
-                         {{{16, 3000}, {32, 600}, {64, 150}}},
-                         {32, 1024},
-                         {{{64, 16384}, {128, 2048}, {256, 784}}},
-                         {{{16, 3000}, {32, 700}, {64, 700}}},
-                         0,
-                         0,
-                         {32, 10000},
-                         3};
+constexpr LeastPaired kPairedForward{3, 48, 10000, 4}, kPairedWeight{3, 32, 10000, 3};
 
-bool enough(const ConvGeometry& g, const Leasts& leasts, int64_t pixels) {
-  const int64_t channels = std::min(g.in_channels, g.out_channels) / g.groups;
-  const auto has = [&](const Least& least) { return channels >= least.channels && pixels >= least.pixels; };
-  const auto any = [&](const Steps& steps) { return std::any_of(steps.begin(), steps.end(), has); };
-  const int64_t phases = winograd_phases(g.h) * winograd_phases(g.w);
-  if (winograd_paired(g)) {
-    return g.in_channels / g.groups >= kFewestPaired && winograd_taps(g.h) >= leasts.taps_of_paired &&
-           g.out_channels / g.groups >= leasts.of_paired.channels && pixels >= leasts.of_paired.pixels;
-  }
-  const int64_t most = std::max(g.h.kernel, g.w.kernel), few = std::min(g.h.kernel, g.w.kernel);
-  if (phases == 4) {
-    const int64_t larger = std::max(g.in_channels, g.out_channels) / g.groups;
-    if (most > 4) return pixels >= leasts.pixels_of_more * larger && any(leasts.of_more_apart);
-    if (few == 3) return pixels >= leasts.pixels_of_3x3 * larger && any(leasts.of_3x3_apart);
-    return has(leasts.of_4x4_apart);
-  }
-  if (std::max(winograd_taps(g.h), winograd_taps(g.w)) == 2)
-    return has(few == 1 ? leasts.of_2 : leasts.of_2x2);
-  if (most == 4) return any(leasts.of_4x4);
-  if (few == 1) return has(most == 5 ? leasts.of_5 : leasts.of_3);
-  return most == 5 ? has(leasts.of_5x5) : any(leasts.of_3x3);
+bool paired_pay(const ConvGeometry& g, const LeastPaired& least) {
+  return g.in_channels / g.groups >= least.in && g.out_channels / g.groups >= least.out &&
+         g.batch * g.h.out() * g.w.out() >= least.pixels && winograd_taps(g.h) >= least.taps;
 }
 
 template <class T>
@@ -132,13 +70,9 @@ bool plain_3x3(const ConvGeometry& g) {
   return g.h.kernel == 3 && g.w.kernel == 3 && g.h.stride == 1 && g.w.stride == 1;
 }
 
-// Images of h x w outputs, not dilated.
-bool few_pay(const ConvGeometry& g, int64_t h, int64_t w) {
-  constexpr int64_t tile = winograd_tile(3);
-  const int64_t tiles = g.batch * ceil_div(h, tile) * ceil_div(w, tile), pixels = g.batch * h * w;
-  return plain_3x3(g) && g.h.dilation == 1 && g.w.dilation == 1 && tiles <= kFewKept.tiles &&
-         pixels >= kFewPixels && 4 * pixels >= kPixelsOfFour * tiles &&
-         std::min(g.in_channels, g.out_channels) / g.groups >= kFewChannels;
+bool enough_channels(const ConvGeometry& g) {
+  return std::min(g.in_channels, g.out_channels) / g.groups >=
+         (g.groups == 1 ? kLeastChannels : kLeastOfGroup);
 }
 
 // Of the smallest image that one tile can lie in, along the transformed axes.
@@ -147,6 +81,12 @@ int64_t smaller_side(const ConvGeometry& g, int64_t h, int64_t w) {
 }
 
 }  // namespace
+
+bool winograd_few(const ConvGeometry& g, int64_t tiles, bool kept) {
+  const Few& most = kept ? kFewKept : kFewOnce;
+  const int64_t pairs = g.in_channels / g.groups * (g.out_channels / g.groups);
+  return plain_3x3(g) && tiles <= (pairs < most.pairs ? most.tiles : most.more);
+}
 
 template <class T>
 WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const Image<T>& y,
@@ -158,8 +98,7 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const TileAxis h(ceil_div(y.h + window.before_h, window.step_h * window.out_h), winograd_taps(g.h), paired),
       w(ceil_div(y.w + window.before_w, window.step_w * window.out_w), winograd_taps(g.w), paired);
   const int64_t all = images * h.tiles * w.tiles;
-  const Few& most = kept ? kFewKept : kFewOnce;
-  const bool few = plain_3x3(g) && !window.beside && all <= (in * out < most.pairs ? most.tiles : most.more);
+  const bool few = winograd_few(g, all, kept) && !window.beside;
   const bool one = !few && !kept && all <= kOneBlockTiles && !window.beside;
   const int64_t vectors = one || few ? std::min(kernels.max_vectors, kOneBlockVectors) : kernels.max_vectors;
   WinogradPlan plan{in,
@@ -225,17 +164,20 @@ bool winograd_suits(const ConvGeometry& g, WeightRole role) {
   const bool forward = role == WeightRole::kForward;
   const int64_t h = forward ? g.h.out() : g.h.in / winograd_phases(g.h);
   const int64_t w = forward ? g.w.out() : g.w.in / winograd_phases(g.w);
-  return (forward || !winograd_paired(g)) && smaller_side(g, h, w) >= 2 &&
-         (enough(g, kForward, g.batch * h * w) || few_pay(g, h, w));
+  if (smaller_side(g, h, w) < 2) return false;
+  if (winograd_paired(g)) return forward && paired_pay(g, kPairedForward);
+  if (forward && few_pixels_suit(g)) return false;
+  const ConvUse use = forward ? ConvUse::kForward : ConvUse::kTransposed;
+  return enough_channels(g) && winograd_pays(conv_counts(g, use), use);
 }
 
 template <class T>
 bool winograd_suits_weight(const ConvGeometry& g) {
   if (!possible<T>(g) || smaller_side(g, g.h.out(), g.w.out()) < 3) return false;
   if constexpr (std::is_same_v<T, float>) {
-    if (winograd_paired(g) && !winograd_parts_suit<T>(g)) return false;
+    if (winograd_paired(g)) return winograd_parts_suit<T>(g) && paired_pay(g, kPairedWeight);
   }
-  return enough(g, kWeight, g.batch * g.h.out() * g.w.out());
+  return enough_channels(g) && winograd_pays(conv_counts(g, ConvUse::kWeight), ConvUse::kWeight);
 }
 
 #define NEOCOG_INSTANTIATE(T)                                                                         \

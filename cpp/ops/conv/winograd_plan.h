@@ -170,6 +170,9 @@ struct WinogradPlan {
   int64_t narrow_cols() const { return w.last < w.tile ? 1 : 0; }
 };
 
+// Whether kernels are transformed at each use, with so many tiles in all images.
+bool winograd_few(const ConvGeometry&, int64_t tiles, bool kept);
+
 template <class T>
 WinogradPlan winograd_plan(const ConvGeometry&, const Image<const T>& x, const Image<T>& y,
                            const WinogradWindow&, bool kept);

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from neocog import _core
 from neocog._core import LayerWeights
 from neocog.engine.builder import Buffer, PlannedStep, View, users_of
 from neocog.engine.graph import Array
@@ -124,7 +125,22 @@ def _same_kernel(step: PlannedStep) -> bool:
     stride = step.arguments[_STRIDE][-len(kernel) :]
     if all(size <= step for size, step in zip(kernel, stride, strict=True)):
         return True
-    return max(stride) == 1 and math.prod(step.writes[0].shape[2:]) >= _PIXELS
+    if max(stride) > 1 or math.prod(step.writes[0].shape[2:]) < _PIXELS:
+        return False
+    # More images are chosen for differently at most once.
+    return _takes_winograd(step, 1) == _takes_winograd(step, _batch(step))
+
+
+def _takes_winograd(step: PlannedStep, images: int) -> bool:
+    transposed = step.method == "conv_transpose"
+    sizes = step.arguments[4 if transposed else 0].shape[1:]  # of the image that the weight's second axis is of
+    image, weight = (
+        (*shape[:-1], *[1] * (3 - len(shape)), shape[-1]) for shape in (sizes, _weights(step)[0].shape[1:])
+    )
+    stride, padding, dilation, groups = step.arguments[_STRIDE : _STRIDE + 4]
+    out = _weights(step)[0].shape[0]
+    use = int(transposed)
+    return _core.conv_counts((images, *image), (out, *weight), stride, padding, dilation, groups, use)[2]
 
 
 def _alike(run: Sequence[PlannedStep]) -> bool:

@@ -1,0 +1,40 @@
+// Whether Winograd's method pays: what it and the plain sum would do is counted from the geometry, and every
+// count is weighed by the time that it was measured to take. `python -m bench costs` fits the weights.
+#pragma once
+
+#include <array>
+#include <cstddef>
+
+#include "ops/conv/conv.h"
+
+namespace neocog {
+
+enum class ConvUse { kForward, kTransposed, kWeight };
+
+// Vectors of 16 output channels, whatever the instruction set: choices do not depend on it, nor on threads,
+// as results would. Counts that a use does not have are zero.
+struct ConvCounts {
+  enum Direct : size_t { kProducts, kProductsApart, kStored, kLoaded, kPacked, kPackedApart, kDirectCounts };
+  enum Winograd : size_t {
+    kPointProducts,
+    kFewProducts,  // of few tiles (winograd_few_tiles-inl.h)
+    kInputs,
+    kOutputs,
+    kKernels,
+    kKernelsApart,  // of phases
+    kFewKernels,
+    kMoved,  // elements (space_to_depth.h)
+    kMovedKernels,
+    kWinogradCounts
+  };
+  std::array<double, kDirectCounts> direct{};
+  std::array<double, kWinogradCounts> winograd{};
+};
+
+ConvCounts conv_counts(const ConvGeometry&, ConvUse);
+bool winograd_pays(const ConvCounts&, ConvUse);
+
+// For measurements: the method wherever it is possible. Set for the process.
+void set_winograd_always(bool always);
+
+}  // namespace neocog
