@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
 
 import helpers
 import neocog
@@ -14,65 +13,38 @@ import reference_winograd
 from neocog import _core, ops
 from neocog.engine.compiled import CompiledModel
 from neocog.engine.graph import Graph, Input, Node
+from strided_cases import (
+    Strided,
+    assert_rms_of_plain,
+    check_residual_and_activation,
+    check_sums_of_the_bias,
+    check_threads_and_layouts,
+    output_padding,
+    strided_arrays,
+    weight_gradient,
+)
 from winograd_cases import TRANSFORMS
 
 
-class Long(NamedTuple):
-    image: tuple[int, int, int, int]  # (N, C, H, W): x, or y of the transposed convolution
-    weight: tuple[int, int, int, int]  # (O, C, R, S)
-    stride: tuple[int, int]
-    padding: tuple[int, int] = (0, 0)
-
-    @property
-    def taps(self) -> tuple[int, int]:
-        """Of the kernel of stride 1."""
-        high, wide = (-(-taps // step) for taps, step in zip(self.weight[2:], self.stride, strict=True))
-        return high, wide
-
-    @property
-    def outputs(self) -> list[int]:
-        axes = zip(self.image[2:], self.padding, self.weight[2:], self.stride, strict=True)
-        return [(size + 2 * pad - taps) // step + 1 for size, pad, taps, step in axes]
-
-    @property
-    def steps(self) -> dict[str, Any]:
-        return {"stride": self.stride, "padding": self.padding}
-
-    @property
-    def transposed(self) -> dict[str, Any]:
-        """What makes the transposed convolution as large as the image."""
-        axes = zip(self.image[2:], self.outputs, self.padding, self.weight[2:], self.stride, strict=True)
-        missing = tuple(size - ((out - 1) * step - 2 * pad + taps) for size, out, pad, taps, step in axes)
-        return {**self.steps, "output_padding": missing}
-
-    @property
-    def kernel(self) -> str:
-        full = [reference_winograd.full_tile(taps) for taps in self.taps]
-        sizes = [f"{h}x{w}" if min(self.taps) > 1 else f"{h * w}" for h, w in (full, self.taps)]
-        return f"Winograd F({sizes[0]}, {sizes[1]}), {math.prod(self.stride)} phases"
+def kernel_name(case: Strided) -> str:
+    full = [reference_winograd.full_tile(taps) for taps in case.taps]
+    sizes = [f"{h}x{w}" if min(case.taps) > 1 else f"{h * w}" for h, w in (full, case.taps)]
+    return f"Winograd F({sizes[0]}, {sizes[1]}), {math.prod(case.stride)} phases"
 
 
 CASES = {
-    "nine_taps_of_four": Long((2, 3, 161, 163), (50, 3, 9, 9), (4, 4), (4, 4)),
-    "eleven_taps_of_four": Long((2, 3, 75, 71), (64, 3, 11, 11), (4, 4), (2, 3)),
-    "whole_taps_without_padding": Long((8, 4, 84, 84), (48, 4, 8, 8), (4, 4)),
-    "pixels_that_no_window_meets": Long((4, 5, 95, 94), (48, 5, 6, 6), (3, 3)),
-    "two_strides": Long((2, 4, 80, 131), (33, 4, 9, 15), (3, 5), (1, 7)),
-    "padding_of_more_than_a_stride": Long((2, 3, 66, 62), (64, 3, 11, 11), (4, 4), (9, 10)),
-    "four_taps_each": Long((1, 2, 112, 115), (48, 2, 16, 16), (4, 4), (1, 1)),
-    "five_taps_each": Long((4, 2, 125, 128), (48, 2, 20, 19), (4, 4), (2, 0)),
-    "one_dimension": Long((2, 64, 1, 4099), (66, 64, 1, 12), (1, 4), (0, 5)),
-    "one_long_row": Long((1, 64, 1, 6100), (70, 64, 1, 9), (1, 3), (0, 4)),
+    "nine_taps_of_four": Strided((2, 3, 161, 163), (50, 3, 9, 9), (4, 4), every=(4, 4)),
+    "eleven_taps_of_four": Strided((2, 3, 75, 71), (64, 3, 11, 11), (2, 3), every=(4, 4)),
+    "whole_taps_without_padding": Strided((8, 4, 84, 84), (48, 4, 8, 8), (0, 0), every=(4, 4)),
+    "pixels_that_no_window_meets": Strided((4, 5, 95, 94), (48, 5, 6, 6), (0, 0), every=(3, 3)),
+    "two_strides": Strided((2, 4, 80, 131), (33, 4, 9, 15), (1, 7), every=(3, 5)),
+    "padding_of_more_than_a_stride": Strided((2, 3, 66, 62), (64, 3, 11, 11), (9, 10), every=(4, 4)),
+    "four_taps_each": Strided((1, 2, 112, 115), (48, 2, 16, 16), (1, 1), every=(4, 4)),
+    "five_taps_each": Strided((4, 2, 125, 128), (48, 2, 20, 19), (2, 0), every=(4, 4)),
+    "one_dimension": Strided((2, 64, 1, 4099), (66, 64, 1, 12), (0, 5), every=(1, 4)),
+    "one_long_row": Strided((1, 64, 1, 6100), (70, 64, 1, 9), (0, 4), every=(1, 3)),
 }
 cases = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
-
-
-def arrays(case: Long, layout: str, rng: np.random.Generator) -> list[np.ndarray]:
-    """Both sides of the convolution, the weight, and a bias for either side."""
-    x = helpers.lay_out(helpers.normal(rng, case.image), layout)
-    y = helpers.lay_out(helpers.normal(rng, (case.image[0], case.weight[0], *case.outputs)), layout)
-    weight = helpers.normal(rng, case.weight)
-    return [x, y, weight, helpers.normal(rng, case.weight[:1]), helpers.normal(rng, case.image[1:2])]
 
 
 def folded(x: np.ndarray, stride: tuple[int, int], sizes: list[int]) -> np.ndarray:
@@ -93,17 +65,17 @@ def padded(x: np.ndarray, padding: tuple[int, int]) -> np.ndarray:
     return np.pad(x, [(0, 0), (0, 0), *((pad, pad) for pad in padding)])
 
 
-def blocks(case: Long, x: np.ndarray) -> np.ndarray:
+def blocks(case: Strided, x: np.ndarray) -> np.ndarray:
     """|x| as the kernel of stride 1 meets it."""
     sizes = [out + taps - 1 for out, taps in zip(case.outputs, case.taps, strict=True)]
     return folded(padded(abs(x), case.padding), case.stride, sizes)
 
 
-def kernels(case: Long, weight: np.ndarray) -> np.ndarray:
+def kernels(case: Strided, weight: np.ndarray) -> np.ndarray:
     return folded(weight, case.stride, list(case.taps))
 
 
-def transposed_magnitude(case: Long, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def transposed_magnitude(case: Strided, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
     turned = kernels(case, weight)[:, :, ::-1, ::-1].swapaxes(0, 1)
     margin = [taps - 1 for taps in case.taps]
     # As far as the image reaches, beyond the last window too.
@@ -118,16 +90,11 @@ def transposed_magnitude(case: Long, y: np.ndarray, weight: np.ndarray) -> np.nd
     return image[:, :, : case.image[2], : case.image[3]]
 
 
-def assert_rms_of_plain(found: np.ndarray, plain: np.ndarray, expected: np.ndarray) -> None:
-    rms, of_plain = (np.sqrt(np.square(y - expected).mean()) for y in (found, plain))
-    assert rms <= 4 * of_plain
-
-
 @cases
 def test_forward_is_within_the_bound_of_the_method(case, isa, layout, rng):
-    x, _, weight, bias, _ = arrays(case, layout, rng)
+    x, _, weight, bias, _ = strided_arrays(case, layout, rng)
     last, pads = x.strides[1] == x.itemsize, tuple(np.repeat(case.padding, 2))
-    assert _core.conv_kernel(x.shape, weight, case.stride, pads, (1, 1), 1, last) == case.kernel
+    assert _core.conv_kernel(x.shape, weight, case.stride, pads, (1, 1), 1, last) == kernel_name(case)
     y = ops.conv2d(x, weight, bias, **case.steps)
     expected = reference.conv2d(x, weight, bias, **case.steps)
     magnitude = reference_winograd.magnitude(blocks(case, x), kernels(case, weight), (0, 0, 0, 0))
@@ -139,13 +106,13 @@ def test_forward_is_within_the_bound_of_the_method(case, isa, layout, rng):
 
 @cases
 def test_transposed_is_within_the_bound_of_the_method(case, isa, layout, rng):
-    _, y, weight, _, bias = arrays(case, layout, rng)
-    x = ops.conv_transpose2d(y, weight, bias, **case.transposed)
+    _, y, weight, _, bias = strided_arrays(case, layout, rng)
+    x = ops.conv_transpose2d(y, weight, bias, **case.steps, output_padding=output_padding(case))
     assert x.shape == case.image
     with neocog.strict():
-        plain = ops.conv_transpose2d(y, weight, bias, **case.transposed)
+        plain = ops.conv_transpose2d(y, weight, bias, **case.steps, output_padding=output_padding(case))
     assert x.tobytes() != plain.tobytes(), "takes another method"
-    expected = reference.conv_transpose2d(y, weight, bias, **case.transposed)
+    expected = reference.conv_transpose2d(y, weight, bias, **case.steps, output_padding=output_padding(case))
     magnitude = transposed_magnitude(case, y, weight)
     helpers.assert_within(x, expected, magnitude + abs(bias)[:, None, None], case.weight[0] + TRANSFORMS)
     assert_rms_of_plain(x, plain, expected)
@@ -154,19 +121,15 @@ def test_transposed_is_within_the_bound_of_the_method(case, isa, layout, rng):
     helpers.assert_within(grad_x, expected - bias[:, None, None], magnitude, case.weight[0] + TRANSFORMS)
 
 
-def weight_gradient(case: Long, x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return ops.conv2d_backward(y, x, weight, output_mask=(False, True, False), **case.steps)[1]
-
-
 @cases
 def test_weight_gradient_is_within_the_bound_of_the_method(case, isa, layout, rng):
-    x, y, weight, _, _ = arrays(case, layout, rng)
+    x, y, weight, _, _ = strided_arrays(case, layout, rng)
     gradient = weight_gradient(case, x, y, weight)
     with neocog.strict():
         plain = weight_gradient(case, x, y, weight)
     assert gradient.tobytes() != plain.tobytes(), "takes another method"
     _, expected, _ = reference.conv2d_backward(y, x, weight, **case.steps)
-    inner = reference_winograd.weight_magnitude(blocks(case, x), abs(y), (0, 0, 0, 0), 1, case.taps)
+    inner = reference_winograd.weight_magnitude(blocks(case, x), abs(y), (0, 0, 0, 0), 1, tuple(case.taps))
     magnitude = unfolded(inner, case.weight[1], case.stride)[:, :, : case.weight[2], : case.weight[3]]
     tiles = len(y) * math.prod(
         len(reference_winograd.tiles(size, taps)) for size, taps in zip(case.outputs, case.taps, strict=True)
@@ -177,34 +140,20 @@ def test_weight_gradient_is_within_the_bound_of_the_method(case, isa, layout, rn
 
 @cases
 def test_gradients_come_with_the_sums_of_the_bias(case, isa, layout, rng):
-    x, y, weight, _, _ = arrays(case, layout, rng)
-    ahead = ops.conv2d_backward(y, x, weight, **case.steps)
-    back = ops.conv_transpose2d_backward(x, y, weight, **case.transposed)  # x is the result
-    for sums, image in ((ahead[2], y), (back[2], x)):
-        exact = image.sum((0, 2, 3), dtype=np.float64)
-        np.testing.assert_allclose(sums, exact, rtol=1e-6, atol=1e-6 * abs(image).sum((0, 2, 3)).max())
-    np.testing.assert_array_equal(back[0], ops.conv2d(x, weight, **case.steps))
-    np.testing.assert_array_equal(back[1], weight_gradient(case, x, y, weight))
+    check_sums_of_the_bias(case, layout, rng)
 
 
 @pytest.mark.parametrize("activation", ["relu", "silu"])
 @cases
 def test_residual_and_activation_are_those_afterwards(case, activation, layout, rng):
-    x, y, weight, bias, bias_x = arrays(case, layout, rng)
-    then = getattr(ops, activation)
-    fused = ops.conv2d(x, weight, bias, residual=y, activation=activation, **case.steps)
-    afterwards = then(ops.conv2d(x, weight, bias, **case.steps) + y)
-    assert abs(fused - afterwards).max() <= 1e-6 * abs(afterwards).max()
-    fused = ops.conv_transpose2d(y, weight, bias_x, activation=activation, **case.transposed)
-    afterwards = then(ops.conv_transpose2d(y, weight, bias_x, **case.transposed))
-    assert abs(fused - afterwards).max() <= 1e-6 * abs(afterwards).max()
+    check_residual_and_activation(case, activation, layout, rng)
 
 
-def compiled(case: Long, op: str, given: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> CompiledModel:
+def compiled(case: Strided, op: str, given: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> CompiledModel:
     pads = [[pad, pad] for pad in case.padding]
     window = {"stride": list(case.stride), "padding": pads, "dilation": [1, 1]}
     if op == "conv_transpose":
-        window["output_padding"] = list(case.transposed["output_padding"])
+        window["output_padding"] = list(output_padding(case))
     node = Node(op, ("x", "w", "b"), ("y",), window)
     return CompiledModel(Graph([Input("x", given.shape)], ["y"], [node], {"w": weight, "b": bias}))
 
@@ -212,9 +161,9 @@ def compiled(case: Long, op: str, given: np.ndarray, weight: np.ndarray, bias: n
 @cases
 def test_kept_weights_give_the_same_results(case, layout, rng):
     """Bits differ where few tiles are transformed as they are used, unless they are kept."""
-    x, y, weight, bias, bias_x = arrays(case, layout, rng)
+    x, y, weight, bias, bias_x = strided_arrays(case, layout, rng)
     forward = ops.conv2d(x, weight, bias, **case.steps)
-    transposed = ops.conv_transpose2d(y, weight, bias_x, **case.transposed)
+    transposed = ops.conv_transpose2d(y, weight, bias_x, **case.steps, output_padding=output_padding(case))
     for op, given, sums, expected in (("conv", x, bias, forward), ("conv_transpose", y, bias_x, transposed)):
         model = compiled(case, op, given, weight, sums)
         model.prepare(given)
@@ -242,34 +191,19 @@ def test_kept_weights_of_one_array_with_two_strides(rng):
 @pytest.mark.parametrize("threads", [2, 3], indirect=True)
 @cases
 def test_results_have_the_same_bits_for_any_number_of_threads_and_layout(case, threads, isa, rng):
-    x, y, weight, bias, bias_x = arrays(case, "NCHW", rng)
-
-    def run(x, y):
-        return (
-            ops.conv2d(x, weight, bias, **case.steps),
-            ops.conv_transpose2d(y, weight, bias_x, **case.transposed),
-            *ops.conv2d_backward(y, x, weight, **case.steps)[1:],
-            *ops.conv_transpose2d_backward(x, y, weight, **case.transposed)[1:],
-        )
-
-    many = run(x, y)
-    for last, first in zip(run(helpers.lay_out(x, "NHWC"), helpers.lay_out(y, "NHWC")), many, strict=True):
-        np.testing.assert_array_equal(last, first)
-    neocog.set_num_threads(1)
-    for one, first in zip(run(x, y), many, strict=True):
-        assert one.tobytes() == first.tobytes()
+    check_threads_and_layouts(case, rng)
 
 
 @pytest.mark.parametrize(
     "case",
     [
-        Long((2, 3, 161, 163), (50, 3, 5, 5), (4, 4), (2, 2)),  # too many zeros
-        Long((1, 3, 64, 64), (64, 3, 9, 9), (4, 4), (4, 4)),  # too few pixels
-        Long((2, 3, 161, 163), (50, 3, 27, 27), (4, 4), (4, 4)),  # too many taps
-        Long((8, 1, 84, 84), (48, 1, 6, 6), (3, 3)),  # too few channels
+        Strided((2, 3, 161, 163), (50, 3, 5, 5), (2, 2), every=(4, 4)),  # too many zeros
+        Strided((1, 3, 64, 64), (64, 3, 9, 9), (4, 4), every=(4, 4)),  # too few pixels
+        Strided((2, 3, 161, 163), (50, 3, 27, 27), (4, 4), every=(4, 4)),  # too many taps
+        Strided((8, 1, 84, 84), (48, 1, 6, 6), (0, 0), every=(3, 3)),  # too few channels
     ],
 )
 def test_what_gains_nothing_is_summed_directly(case, rng):
-    x, _, weight, _, _ = arrays(case, "NHWC", rng)
+    x, _, weight, _, _ = strided_arrays(case, "NHWC", rng)
     pads = tuple(np.repeat(case.padding, 2))
     assert not _core.conv_kernel(x.shape, weight, case.stride, pads, (1, 1), 1, True).startswith("Winograd")

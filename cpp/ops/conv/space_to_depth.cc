@@ -244,8 +244,7 @@ void space_to_depth_conv(const ConvGeometry& g, Image<const T> x, std::type_iden
   } else {
     make(kernels_block.as<T>());
   }
-  const Image<const T>& larger = forward ? x : Image<const T>(y);
-  TurnedImage<T> turned(blocks.image<const T>(larger.n, nullptr));
+  TurnedImage<T> turned(blocks.image<const T>(x.n, nullptr));
   if (forward) {
     to_blocks(blocks, x, turned.image());
     winograd_conv<T>(inner, turned.image(), {kernels, kept}, role, epilogue, y);

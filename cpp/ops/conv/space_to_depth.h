@@ -1,7 +1,7 @@
 // Convolution of a long stride as one of stride 1, in both roles: the pixels that a stride steps over are the
 // channels of one (space to depth), kernels get zeros behind them, up to a multiple of the stride, and what
-// is left has so few taps that Winograd's method takes it (winograd.h, whose bounds hold). 11x11 of stride 4 is
-// 3x3 on 16 times the channels: 36 products of an input and an output channel where the plain sum has 121.
+// is left has so few taps that Winograd's method takes it (winograd.h, whose bounds hold). 11x11 of stride 4
+// is 3x3 on 16 times the channels: 36 products of an input and an output channel where the plain sum has 121.
 #pragma once
 
 #include "ops/conv/tap_conv.h"
