@@ -212,21 +212,26 @@ void ops_give_the_same_bits(Layout layout) {
     same_bits_for_any_number_of_threads("conv_backward_weight", weights,
                                         [&](float* dw) { conv_backward_weight<float>(g, image, image, dw); });
   }
-  // Winograd's method in phases, of the inputs and of the outputs.
-  {
-    const WindowAxis axis{66, 4, 2, 1, 1, 1};
-    const int64_t channels = 40, weights = channels * channels * 16, small = axis.out();
+  // Winograd's method in phases, of the inputs and of the outputs, and in blocks of a stride.
+  for (const WindowAxis& axis : {WindowAxis{66, 4, 2, 1, 1, 1}, WindowAxis{95, 9, 3, 1, 4, 4}}) {
+    const int64_t channels = 40, weights = channels * channels * axis.kernel * axis.kernel,
+                  small = axis.out();
     const ConvGeometry g{n, channels, channels, 1, axis, axis};
+    CHECK(conv_kernel<float>(g, layout) ==
+          (axis.stride == 2 ? ConvKernel::kWinograd : ConvKernel::kSpaceToDepth));
     const int64_t in = n * channels * axis.in * axis.in, out = n * channels * small * small;
     const std::vector<float> from = random_values(in, 5), kernels = random_values(weights, 6);
     const Image<const float> large{from.data(), n, channels, axis.in, axis.in, layout},
         grads{from.data(), n, channels, small, small, layout};
-    same_bits_for_any_number_of_threads("conv_forward, 4x4", out, [&](float* y) {
+    std::printf("stride %d\n", static_cast<int>(axis.stride));
+    same_bits_for_any_number_of_threads("conv_forward", out, [&](float* y) {
       conv_forward<float>(g, large, kernels.data(), {}, {y, n, channels, small, small, layout});
     });
-    same_bits_for_any_number_of_threads("conv_backward_x, 4x4", in, [&](float* dx) {
+    same_bits_for_any_number_of_threads("conv_backward_x", in, [&](float* dx) {
       conv_backward_x<float>(g, grads, kernels.data(), {dx, n, channels, axis.in, axis.in, layout});
     });
+    same_bits_for_any_number_of_threads("conv_backward_weight", weights,
+                                        [&](float* dw) { conv_backward_weight<float>(g, large, grads, dw); });
   }
   for (const Bf16Unit unit : kAllBf16Units) {
     if (!set_active_bf16_unit(unit)) continue;
