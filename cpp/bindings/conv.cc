@@ -105,14 +105,6 @@ std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& wei
   });
 }
 
-// Whether Winograd's method is chosen.
-bool takes_winograd(const ConvGeometry& g, ConvUse use) {
-  if (use == ConvUse::kWeight)
-    return winograd_suits_weight<float>(g) || space_to_depth_suits_weight<float>(g);
-  const WeightRole role = use == ConvUse::kForward ? WeightRole::kForward : WeightRole::kTransposed;
-  return winograd_suits<float>(g, role) || space_to_depth_suits<float>(g, role);
-}
-
 // (counts of the plain sum, of Winograd's method, whether that is chosen) for float32 images and weights of
 // these shapes.
 py::tuple conv_counts(const std::array<int64_t, 4>& image, const std::array<int64_t, 4>& weight,

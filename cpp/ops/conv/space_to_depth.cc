@@ -220,6 +220,13 @@ bool space_to_depth_suits_weight(const ConvGeometry& g) {
   return std::is_same_v<T, float> && !strict() && pays(g, ConvUse::kWeight);
 }
 
+bool takes_winograd(const ConvGeometry& g, ConvUse use) {
+  if (use == ConvUse::kWeight)
+    return winograd_suits_weight<float>(g) || space_to_depth_suits_weight<float>(g);
+  const WeightRole role = use == ConvUse::kForward ? WeightRole::kForward : WeightRole::kTransposed;
+  return winograd_suits<float>(g, role) || space_to_depth_suits<float>(g, role);
+}
+
 template <class T>
 void space_to_depth_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t<Weights<T>> weight,
                          WeightRole role, const Epilogue<T>& epilogue, Image<T> y) {

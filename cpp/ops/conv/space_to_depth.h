@@ -17,6 +17,9 @@ bool space_to_depth_suits(const ConvGeometry&, WeightRole);
 template <class T>
 bool space_to_depth_suits_weight(const ConvGeometry&);
 
+// Whether Winograd's method is chosen for float, in blocks or without.
+bool takes_winograd(const ConvGeometry&, ConvUse);
+
 // conv_forward or conv_transpose_forward. Forward, what comes after the sums is done as winograd_conv does
 // it; transposed, the moments are left.
 template <class T>

@@ -82,7 +82,7 @@ NEOCOG_INLINE void few_tiles_sums(const T* v, const T* u, int64_t channels, T* m
       for (int j = 0; j < NR; ++j) acc[i][j] = fma(x, col[j], acc[i][j]);
     }
   };
-  if (channels == kWinogradRun) {  // a loop so short would end unforeseen
+  if (channels == kWinogradRun) {  // branch prediction misses the end of so short a loop
 #pragma GCC unroll 16
     for (int64_t c = 0; c < kWinogradRun; ++c) add_channel(c);
   } else {
