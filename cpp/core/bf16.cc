@@ -94,7 +94,7 @@ bool bf16_unit_available(Bf16Unit unit) {
 }
 
 Bf16Unit active_bf16_unit() {
-  return active_isa() == Isa::kAvx512 ? chosen().load(std::memory_order_relaxed) : Bf16Unit::kEmulated;
+  return active_isa() >= Isa::kAvx512 ? chosen().load(std::memory_order_relaxed) : Bf16Unit::kEmulated;
 }
 
 bool set_active_bf16_unit(Bf16Unit unit) {

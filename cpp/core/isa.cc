@@ -4,11 +4,13 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "core/bf16.h"
+
 namespace neocog {
 namespace {
 
 Isa best_isa() {
-  for (const Isa isa : {Isa::kAvx512, Isa::kAvx2}) {
+  for (const Isa isa : {Isa::kAmx, Isa::kAvx512, Isa::kAvx2}) {
     if (isa_available(isa)) return isa;
   }
   return Isa::kScalar;
@@ -25,7 +27,7 @@ Isa initial_isa() {
     environment_error = "names an instruction set that this CPU does not have";
     return best_isa();
   }
-  environment_error = "must be one of scalar, avx2, avx512";
+  environment_error = "must be one of scalar, avx2, avx512, amx";
   return best_isa();
 }
 
@@ -40,6 +42,7 @@ const char* isa_name(Isa isa) {
   switch (isa) {
     case Isa::kAvx2: return "avx2";
     case Isa::kAvx512: return "avx512";
+    case Isa::kAmx: return "amx";
     default: return "scalar";
   }
 }
@@ -54,6 +57,7 @@ bool isa_available(Isa isa) {
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("fma");
+    case Isa::kAmx: return bf16_unit_available(Bf16Unit::kAmx);
   }
   return false;
 #else

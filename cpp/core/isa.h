@@ -5,8 +5,9 @@
 
 namespace neocog {
 
-enum class Isa : int { kScalar = 0, kAvx2 = 1, kAvx512 = 2 };
-inline constexpr Isa kAllIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512};
+// kAmx: AVX-512, and products of matrices on tiles.
+enum class Isa : int { kScalar = 0, kAvx2 = 1, kAvx512 = 2, kAmx = 3 };
+inline constexpr Isa kAllIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAmx};
 
 const char* isa_name(Isa isa);
 bool isa_available(Isa isa);
@@ -21,7 +22,7 @@ const char* isa_environment_error();
 // The float32 kernel table of the active instruction set; float64 always runs the portable body.
 #if NEOCOG_X86
 #define NEOCOG_SELECT_ISA(table)                                    \
-  (::neocog::active_isa() == ::neocog::Isa::kAvx512 ? avx512::table \
+  (::neocog::active_isa() >= ::neocog::Isa::kAvx512 ? avx512::table \
    : ::neocog::active_isa() == ::neocog::Isa::kAvx2 ? avx2::table   \
                                                     : scalar::table)
 // Declares `<table>_f32` in every namespace and `<table>_f64` in the portable one.

@@ -140,7 +140,8 @@ void unit_conv(const Bf16Kernels& kernels, const ConvGeometry& g, const Image<co
       space.rows = rows, space.cols = cols;
       const int64_t y_row = y.channels_last() ? y.stride_h() : cols * pixel;
       const int64_t y_col = y.channels_last() ? y.stride_w() : pixel;
-      space.runs = bf16_runs(plan, kernels.tile_rows, rows, cols, y_row, y_col, space.run, space.out);
+      space.runs = tile_runs(kernels.tile_rows, rows, cols, plan.stride_h * plan.pitch,
+                             plan.stride_w * plan.sum.channels, y_row, y_col, space.run, space.out);
     }
     // What this thread will most likely read next.
     const Ahead<float> next =

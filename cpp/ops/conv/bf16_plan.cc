@@ -27,13 +27,6 @@ int64_t span(const WindowAxis& axis, int64_t stride, int64_t outputs) {
   return (outputs - 1) * stride + (axis.kernel - 1) * axis.dilation + 1;
 }
 
-// The pixels from one row of outputs to the next, counted in steps between outputs; 0 where that is no
-// number.
-int64_t row_step(const Bf16ConvPlan& plan) {
-  const int64_t pixels = plan.stride_h * plan.strip_cols;
-  return pixels % plan.stride_w == 0 ? pixels / plan.stride_w : 0;
-}
-
 }  // namespace
 
 bool bf16_strip_fits(const ConvGeometry& g) {
@@ -115,19 +108,18 @@ Bf16ConvPlan bf16_conv_plan(const ConvGeometry& g, int64_t tile_rows, Layout x, 
   return plan;
 }
 
-int64_t bf16_runs(const Bf16ConvPlan& plan, int64_t tile_rows, int64_t rows, int64_t cols, int64_t y_row,
+int64_t tile_runs(int64_t tile_rows, int64_t rows, int64_t cols, int64_t a_row, int64_t a_col, int64_t y_row,
                   int64_t y_col, Bf16Run* run, int64_t* out) {
-  const int64_t step = plan.stride_w * plan.sum.channels, by_rows = ceil_div(cols, tile_rows);
-  const int64_t across = row_step(plan), all = (rows - 1) * across + cols;
-  const bool join = across >= cols && ceil_div(all, tile_rows) < rows * by_rows;
-  // Pixels in `lines` of `length`, the next of which begins `line_step` elements further.
-  const int64_t lines = join ? 1 : rows, length = join ? all : cols, line_step = plan.stride_h * plan.pitch;
+  // From one row of outputs to the next, counted in steps between outputs; 0 where that is no number.
+  const int64_t across = a_row % a_col == 0 ? a_row / a_col : 0, all = (rows - 1) * across + cols;
+  const bool join = across >= cols && ceil_div(all, tile_rows) < rows * ceil_div(cols, tile_rows);
+  const int64_t lines = join ? 1 : rows, length = join ? all : cols;
   const int64_t parts = ceil_div(length, tile_rows);
   int64_t count = 0, p = 0;
   for (int64_t line = 0; line < lines; ++line) {
     for (int64_t part = 0; part < parts; ++part, ++count) {
       const int64_t begin = length * part / parts, end = length * (part + 1) / parts;
-      run[count] = {line * line_step + begin * step, step, p, end - begin};
+      run[count] = {line * a_row + begin * a_col, a_col, p, end - begin};
       for (int64_t i = begin; i < end; ++i, ++p) {
         const int64_t row = join ? i / across : line, col = join ? i % across : i;
         out[p] = col < cols ? row * y_row + col * y_col : -1;

@@ -1,6 +1,7 @@
 #include "ops/conv/tap_conv.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <vector>
 
 #include "core/parallel.h"
@@ -8,6 +9,7 @@
 #include "ops/conv/col2im.h"
 #include "ops/conv/far_taps.h"
 #include "ops/conv/narrow_groups.h"
+#include "ops/conv/parts_conv.h"
 #include "ops/conv/strip.h"
 #include "ops/conv/tap_conv_plan.h"
 #include "ops/conv/tap_span.h"
@@ -19,43 +21,15 @@ namespace {
 template <class T>
 void pack_weights(const TapConvPlan& plan, int64_t groups, const T* weight, int64_t kernel_size,
                   WeightRole role, T* packed) {
-  const GemmKernels<T>& kernels = gemm_kernels<T>();
-  const int64_t phases = static_cast<int64_t>(plan.phases.size());
-  const int64_t group_size = plan.in_group * plan.out_group * kernel_size;
+  const int64_t phases = static_cast<int64_t>(plan.phases.size()), lanes = gemm_kernels<T>().lanes;
   parallel_for(groups * phases * plan.split.panels, [&](int64_t item, int) {
     const int64_t panel = item % plan.split.panels, p = item / plan.split.panels % phases;
     const int64_t g = item / plan.split.panels / phases;
     const TapPhase& phase = plan.phases[p];
-    const int64_t first = plan.split.begin(panel) * kernels.lanes;
-    PanelSource<T> source{weight + g * group_size,
-                          plan.out_group,
-                          plan.in_group * kernel_size,
-                          1,
-                          0,
-                          plan.in_group * kernel_size,
-                          phase.position.data(),
-                          0};
-    if (role == WeightRole::kTransposed) {
-      source.column_stride = kernel_size;
-      source.outer = plan.in_group;
-      source.outer_stride = plan.out_group * kernel_size;
-      source.inner = kernel_size;
-      source.step = 1;
-    }
-    kernels.pack_panel(source, first, plan.split.width(panel),
-                       packed + g * plan.packed_group + phase.packed_offset + phase.rows * first);
+    pack_taps(plan, phase, g, panel, weight, kernel_size, role,
+              packed + g * plan.packed_group + phase.packed_offset +
+                  phase.rows * plan.split.begin(panel) * lanes);
   });
-}
-
-// All that packed panels depend on: which taps each phase has, and in which order.
-template <class T>
-KeptWeights::Key panels_key(const TapConvPlan& plan, int64_t groups, int64_t kernel_size, WeightRole role) {
-  KeptWeights::Key key{kTapPanels, gemm_kernels<T>().lanes, static_cast<int64_t>(role),
-                       groups,     plan.split.vectors,      plan.split.panels};
-  for (const TapPhase& phase : plan.phases) {
-    for (int64_t e = 0; e < kernel_size; ++e) key.push_back(phase.position[e]);  // of the first channel
-  }
-  return key;
 }
 
 }  // namespace
@@ -88,6 +62,12 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     }
     return;
   }
+  if constexpr (std::is_same_v<T, float>) {
+    if (parts_conv_suits(h, w, groups, x, y)) {
+      parts_conv(h, w, groups, x, weight, kernel_h, kernel_w, role, epilogue, y);
+      return;
+    }
+  }
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const TapConvPlan plan = tap_conv_plan(h, w, groups, x, y, kernel_h, kernel_w, role, epilogue.moments);
   const Span span_h = span_of(h), span_w = span_of(w);
@@ -115,7 +95,8 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
              scratch.take<int64_t>(tile_pixels)};
   }
   const T* const packed =
-      weight.form(panels_key<T>(plan, groups, kernel_h * kernel_w, role), packed_size, scratch,
+      weight.form(tap_panels_key(kTapPanels, kernels.lanes, plan, groups, kernel_h * kernel_w, role),
+                  packed_size, scratch,
                   [&](T* to) { pack_weights(plan, groups, weight.data, kernel_h * kernel_w, role, to); });
 
   // A residual that lies as the sums do is added while they are in registers.

@@ -79,7 +79,8 @@ enum KeptForm : int64_t {
   kColumns,
   kCopies,
   kBf16Panels,
-  kSpaceToDepth
+  kSpaceToDepth,
+  kTapParts
 };
 
 template <class T>

@@ -1,0 +1,65 @@
+// The product of gemm.h's taps_panel in float32 on a unit that multiplies bfloat16 numbers, for CPUs with AMX:
+// each number is the sum of three bfloat16 numbers, its parts, and 24 bits are three times 8, so nothing is lost.
+//   a*b = a3*b1 + a2*b1 + a2*b2 + a1*b2 + a1*b1 + a1*b3
+// Products of parts are exact in float32, and what is left out is less than 2^-22 of a*b, of either sign.
+// |error| <= (terms + 2) * eps * sum |a*b| + (terms + 2) * 2^-123: the unit takes denormals for zeros. NaN and
+// infinity pass; a signalling NaN may become infinite.
+#pragma once
+
+#include <cstdint>
+
+#include "core/fetch.h"
+#include "core/isa.h"
+#include "ops/gemm/bf16.h"
+
+namespace neocog {
+
+// Elements of a sum that a kernel takes at once. In memory, element k of them is followed by element k + 16.
+inline constexpr int64_t kPartsDepth = 32;
+inline constexpr int64_t kParts = 3;
+
+struct PartsPanel {
+  const uint16_t* a;
+  int64_t a_part;  // from a part of a to the next
+  const Bf16Run* runs;
+  int64_t run_count;
+  const int64_t* tap;          // (taps) offsets added to the pixels of a
+  int64_t taps, steps;         // steps * kPartsDepth elements under a tap
+  const uint16_t* b;           // (taps * steps, vectors, kParts, kPartsDepth, lanes)
+  int64_t vectors, columns;    // the last vector holds columns that exist and zeros
+  const float* bias;           // (columns) or null
+  float* y;
+  const int64_t* out;  // offsets into y, or -1: a pixel between runs that is no output
+  bool clamp;          // y = min(hi, max(0, y)), NaN stays NaN
+  float hi;
+  Ahead<float> next = {};           // what will be needed after this panel
+  bool accumulate = false;          // adds to y, and no bias
+  const float* residual = nullptr;  // laid out as y: added to the sums before they are clamped
+};
+
+struct PartsKernels {
+  int64_t lanes, max_vectors, tile_rows;  // pixels of a full run
+  void (*taps_panel)(const PartsPanel&);
+  // to[p * width + c + i * part] = part i of from[p * from_step + c], c < channels, and zeros up to `width`, a multiple
+  // of kPartsDepth.
+  void (*split_pixels)(const float* from, int64_t from_step, int64_t pixels, int64_t channels, int64_t width,
+                       uint16_t* to, int64_t part);
+  // A panel of gemm.h (rows, vectors * lanes), rows a multiple of kPartsDepth, to that of PartsPanel.
+  void (*split_panel)(const float* from, int64_t rows, int64_t vectors, uint16_t* to);
+};
+
+#if NEOCOG_AMX
+namespace amx {
+extern const PartsKernels parts_kernels;
+}
+#endif
+
+// Those of the active instruction set, or null.
+inline const PartsKernels* parts_kernels() {
+#if NEOCOG_AMX
+  if (active_isa() == Isa::kAmx) return &amx::parts_kernels;
+#endif
+  return nullptr;
+}
+
+}  // namespace neocog

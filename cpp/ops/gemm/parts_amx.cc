@@ -1,0 +1,2 @@
+#include "core/simd/amx.h"
+#include "ops/gemm/parts-inl.h"
