@@ -40,7 +40,7 @@ struct PartsConv {
   const PartsKernels& kernels;
   const TapConvPlan& plan;
   Image<const float> x;
-  int64_t skip_h, skip_w, part;
+  int64_t skip_h, skip_w;
 
   // The strip from that row and column of x on, in parts, zeros outside the image and behind the channels.
   void load(int64_t n, int64_t channel, int64_t row, int64_t col, float* copy, uint16_t* to) const {
@@ -49,13 +49,14 @@ struct PartsConv {
       for (int64_t i = 0; i < plan.strip_rows; i += skip_h == 1 ? plan.strip_rows : 1) {
         const int64_t rows = skip_h == 1 ? plan.strip_rows : 1;
         load_strip(x, n, channel, plan.in_group, {row + i * skip_h, rows, col, plan.strip_cols}, copy);
-        kernels.split_pixels(copy, plan.in_group, rows * plan.strip_cols, plan.in_group, width, to + i * pitch, part);
+        kernels.split_pixels(copy, plan.in_group, rows * plan.strip_cols, plan.in_group, width,
+                             to + kParts * i * pitch);
       }
       return;
     }
     const Range rows = inside(row, skip_h, plan.strip_rows, x.h), cols = inside(col, skip_w, plan.strip_cols, x.w);
     const auto zeros = [&](int64_t begin, int64_t end) {
-      for (int64_t i = 0; i < kParts && begin < end; ++i) std::fill(to + i * part + begin, to + i * part + end, uint16_t{0});
+      std::fill(to + kParts * begin, to + kParts * end, uint16_t{0});
     };
     if (rows.begin == rows.end || cols.begin == cols.end) return zeros(0, plan.strip_rows * pitch);
     zeros(0, rows.begin * pitch);
@@ -65,7 +66,7 @@ struct PartsConv {
       zeros(line, line + cols.begin * width);
       zeros(line + cols.end * width, line + pitch);
       kernels.split_pixels(x.at(n, channel, row + i * skip_h, col + cols.begin * skip_w), x.stride_w() * skip_w,
-                           cols.end - cols.begin, plan.in_group, width, to + line + cols.begin * width, part);
+                           cols.end - cols.begin, plan.in_group, width, to + kParts * (line + cols.begin * width));
     }
   }
 
@@ -112,7 +113,7 @@ void parts_conv(const TapConvAxis& whole_h, const TapConvAxis& whole_w, int64_t 
   const int64_t items = x.n * groups * plan.tiles_h * plan.tiles_w * plan.column_chunks;
   const int threads = threads_for(items);
   const int64_t strip = plan.strip_rows * plan.pitch;
-  const PartsConv call{kernels, plan, x, skip_h, skip_w, strip};
+  const PartsConv call{kernels, plan, x, skip_h, skip_w};
   const int64_t copy = x.channels_last() ? 0 : (skip_h == 1 ? plan.strip_rows : 1) * plan.strip_cols * plan.in_group;
   const int64_t panel_width = kernels.max_vectors * kernels.lanes;
   const int64_t block = y.channels_last() ? 0 : plan.tile_h * plan.tile_w * panel_width;
@@ -151,10 +152,14 @@ void parts_conv(const TapConvAxis& whole_h, const TapConvAxis& whole_w, int64_t 
   // Blocks are nearer than what was stored from them, and have the channels next to each other.
   const bool from_blocks = epilogue.moments != nullptr && !finish.elementwise && !y.channels_last() &&
                            h.out_step == 1 && w.out_step == 1;
+  const bool resident =
+      kParts * plan.packed_group * static_cast<int64_t>(sizeof(uint16_t)) < kResidentWeights;
   fill_untapped(h, w, epilogue.bias, finish, y);
 
   parallel_for(items, threads, [&](int64_t item, int thread) {
     Workspace& space = workspaces[thread];
+    const int64_t begun = first_item(items, thread, threads), next_item = item + 1;
+    const bool warm = item < begun || item - begun >= plan.column_chunks;
     const int64_t chunk = item % plan.column_chunks;
     item /= plan.column_chunks;
     const int64_t tile_j = item % plan.tiles_w, tile_i = item / plan.tiles_w % plan.tiles_h;
@@ -163,9 +168,22 @@ void parts_conv(const TapConvAxis& whole_h, const TapConvAxis& whole_w, int64_t 
     const int64_t i0 = tile_i * plan.tile_h, j0 = tile_j * plan.tile_w;
     call.load(n, g * plan.in_group, i0 * whole_h.in_step + span_h.lo, j0 * whole_w.in_step + span_w.lo, space.copy,
               space.strip);
-    const uint16_t* const a = space.strip - span_h.lo * plan.pitch - span_w.lo * plan.pixel;
+    const uint16_t* const a = space.strip - kParts * (span_h.lo * plan.pitch + span_w.lo * plan.pixel);
+    // The panels after these: of the next phase, or of the item that this thread is likely to have next. Those that stay
+    // in the cache come to it once.
+    const bool there = resident && warm;
+    const int64_t later = plan.split.panels * (next_item % plan.column_chunks) / plan.column_chunks;
     const int64_t panel0 = plan.split.panels * chunk / plan.column_chunks;
     const int64_t panel1 = plan.split.panels * (chunk + 1) / plan.column_chunks;
+    const auto next_panel = [&](const TapPhase& phase, int64_t panel) -> Ahead<uint16_t> {
+      if (there) return {};
+      const bool last = &phase == &plan.phases.back();
+      const TapPhase& then = panel + 1 < panel1 ? phase : last ? plan.phases.front() : *(&phase + 1);
+      const int64_t next = panel + 1 < panel1 ? panel + 1 : last ? later : panel0;
+      const int64_t taps = std::min(then.taps_at_once, static_cast<int64_t>(then.tap.size()));
+      return {packed + kParts * call.offset(then, g, next),
+              kParts * taps * then.run * plan.split.width(next) * kernels.lanes};
+    };
     for (const TapPhase& phase : plan.phases) {
       const int64_t i1 = std::min(i0 + plan.tile_h, phase.h->count),
                     j1 = std::min(j0 + plan.tile_w, phase.w->count);
@@ -185,7 +203,6 @@ void parts_conv(const TapConvAxis& whole_h, const TapConvAxis& whole_w, int64_t 
                                  col_y, space.run, space.out);
         }
         PartsPanel product{a,
-                           strip,
                            space.run,
                            space.runs,
                            phase.tap.data(),
@@ -205,6 +222,10 @@ void parts_conv(const TapConvAxis& whole_h, const TapConvAxis& whole_w, int64_t 
           const bool last = tap + phase.taps_at_once >= taps;
           product.clamp = finish.clamp && last;
           product.residual = last && residual != nullptr ? residual + (product.y - y.data) : nullptr;
+          product.next =
+              last ? next_panel(phase, panel)
+                   : Ahead<uint16_t>{product.b + kParts * product.taps * phase.run * width,
+                                     kParts * std::min(phase.taps_at_once, taps - tap - product.taps) * phase.run * width};
           kernels.taps_panel(product);
           product.tap += product.taps;
           product.b += kParts * product.taps * phase.run * width;

@@ -37,25 +37,24 @@ struct Split {
   }
 };
 
-void split_row(const float* from, int64_t channels, int64_t width, uint16_t* to, int64_t part) {
+NEOCOG_INLINE void split_row(const float* from, int64_t channels, int64_t width, uint16_t* to) {
   int64_t c = 0;
-  for (; c + kPartsDepth <= channels; c += kPartsDepth) {
-    Split(V::load(from + c), V::load(from + c + V::lanes)).store(to + c, part);
+  for (; c + kPartsDepth <= channels; c += kPartsDepth, to += kParts * kPartsDepth) {
+    Split(V::load(from + c), V::load(from + c + V::lanes)).store(to, kPartsDepth);
   }
-  for (; c < width; c += kPartsDepth) {
+  for (; c < width; c += kPartsDepth, to += kParts * kPartsDepth) {
     const int64_t n = max64(0, channels - c), low = min64(n, V::lanes);
     Split(V::load_n(from + c, low), n > V::lanes ? V::load_n(from + c + V::lanes, n - V::lanes) : V::zero())
-        .store(to + c, part);
+        .store(to, kPartsDepth);
   }
 }
 
-void split_pixels(const float* from, int64_t from_step, int64_t pixels, int64_t channels, int64_t width, uint16_t* to,
-                  int64_t part) {
+void split_pixels(const float* from, int64_t from_step, int64_t pixels, int64_t channels, int64_t width, uint16_t* to) {
   if (from_step == channels && channels == width) {
-    split_row(from, pixels * width, pixels * width, to, part);
+    split_row(from, pixels * width, pixels * width, to);
     return;
   }
-  for (int64_t p = 0; p < pixels; ++p) split_row(from + p * from_step, channels, width, to + p * width, part);
+  for (int64_t p = 0; p < pixels; ++p) split_row(from + p * from_step, channels, width, to + p * width * kParts);
 }
 
 void split_panel(const float* from, int64_t rows, int64_t vectors, uint16_t* to) {
@@ -79,18 +78,18 @@ NEOCOG_INLINE V joined(const __m512i (&part)[kParts]) {
   return select(unordered(none, none), first, sum);
 }
 
-// The same sums of one pixel in float32, to sums (vectors * lanes): those that are not finite.
-void plain_row(const PartsPanel& g, int64_t at, float* sums) {
+// Sums of one pixel by two vectors, from vector j on, in float32: those that are not finite.
+void plain_row(const PartsPanel& g, int64_t at, int64_t j, float* sums) {
   const __m512i top = _mm512_set1_epi32(static_cast<int32_t>(0xFFFF0000u));
-  for (int64_t j = 0; j < g.vectors; ++j) {
+  for (int64_t v = j; v < min64(g.vectors, j + 2); ++v, sums += V::lanes) {
     V sum = V::zero();
-    const uint16_t* b = g.b + j * kStepTiles;
+    const uint16_t* b = g.b + v * kStepTiles;
     for (int64_t t = 0; t < g.taps; ++t) {
-      const uint16_t* a = g.a + at + g.tap[t];
-      for (int64_t s = 0; s < g.steps; ++s, a += kPartsDepth, b += g.vectors * kStepTiles) {
+      const uint16_t* a = g.a + (at + g.tap[t]) * kParts;
+      for (int64_t s = 0; s < g.steps; ++s, a += kParts * kPartsDepth, b += g.vectors * kStepTiles) {
         __m512i low[kParts], high[kParts];
         for (int p = 0; p < kParts; ++p) {
-          const __m512i pairs = _mm512_loadu_si512(a + p * g.a_part);
+          const __m512i pairs = _mm512_loadu_si512(a + p * kPartsDepth);
           low[p] = _mm512_slli_epi32(pairs, 16);
           high[p] = _mm512_and_si512(pairs, top);
         }
@@ -108,149 +107,175 @@ void plain_row(const PartsPanel& g, int64_t at, float* sums) {
         }
       }
     }
-    sum.store(sums + j * V::lanes);
+    sum.store(sums);
   }
 }
 
+// The sums of one or two runs by one or two vectors, which go to y while the tiles are busy with the next ones.
+class Block {
+ public:
+  NEOCOG_INLINE float* sums() { return sums_; }
+
+  NEOCOG_INLINE void begin(const PartsPanel& g, const Bf16Run* run, int64_t runs, int64_t j) {
+    run_ = run;
+    j_ = j;
+    columns_ = min64(2 * V::lanes, g.columns - j * V::lanes);
+    i_ = 0;
+    last_ = runs == 1;
+    from_ = sums_;
+    for (int64_t r = 0; r < runs; ++r) {
+      const int64_t* const out = g.out + run[r].first;
+      for (int64_t i = 0; i < run[r].count; ++i) {
+        if (out[i] < 0) continue;
+        const float* const y = g.y + out[i] + j * V::lanes;
+        __builtin_prefetch(y, 1);
+        if (columns_ > V::lanes) __builtin_prefetch(y + V::lanes, 1);
+      }
+    }
+  }
+  // Stores the next `count` rows, or what is left of them.
+  NEOCOG_INLINE void store(const PartsPanel& g, int64_t count) {
+    for (; count > 0 && run_ != nullptr; --count) {
+      const int64_t at = g.out[run_->first + i_];
+      if (at >= 0) store_row(g, at);
+      from_ += 2 * V::lanes;
+      if (++i_ < run_->count) continue;
+      i_ = 0;
+      from_ = sums_ + 2 * V::lanes * kTileRows;
+      run_ = last_ ? nullptr : run_ + 1;
+      last_ = true;
+    }
+  }
+
+ private:
+  NEOCOG_INLINE void store_row(const PartsPanel& g, int64_t at) {
+    const V low = V::load(from_), high = V::load(from_ + V::lanes);
+    const V check = columns_ > V::lanes ? fma(low, V::zero(), high * V::zero()) : low * V::zero();
+    if (unordered(check, check).m != 0) {
+      plain_row(g, run_->a + i_ * run_->step, j_, from_);
+    }
+    const int64_t n0 = min64(V::lanes, columns_), n1 = columns_ - n0, first = j_ * V::lanes;
+    finish(g, V::load(from_), first, n0, at);
+    if (n1 > 0) finish(g, V::load(from_ + V::lanes), first + V::lanes, n1, at);
+  }
+  NEOCOG_INLINE void finish(const PartsPanel& g, V sum, int64_t column, int64_t n, int64_t at) const {
+    const auto load = [n](const float* from)
+                          __attribute__((always_inline)) { return n == V::lanes ? V::load(from) : V::load_n(from, n); };
+    float* const y = g.y + at + column;
+    if (g.accumulate) {
+      sum = sum + load(y);
+    } else if (g.bias != nullptr) {
+      sum = sum + load(g.bias + column);
+    }
+    if (g.residual != nullptr) sum = sum + load(g.residual + at + column);
+    if (g.clamp) sum = min(V::set1(g.hi), max(V::zero(), sum));
+    if (n == V::lanes) {
+      sum.store(y);
+    } else {
+      sum.store_n(y, n);
+    }
+  }
+
+  alignas(64) float sums_[2 * kTileRows * 2 * V::lanes];
+  const Bf16Run* run_ = nullptr;  // whose row i_ is next; null: none is left
+  float* from_ = nullptr;
+  int64_t j_ = 0, i_ = 0, columns_ = 0;
+  bool last_ = false;
+};
+
 // Sums of one or two runs of pixels by one or two vectors, from vector j on. A tile is loaded for the next product as
-// soon as its last product of this one is on its way.
+// soon as its last product of this one is on its way: where another thread shares the core, tiles do not have copies
+// enough to be loaded earlier.
 template <int Runs, int Columns>
-NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, float* sums) {
-  const int64_t step0 = run[0].step * 2, step1 = run[Runs - 1].step * 2;
-  const uint16_t *const a0 = g.a + run[0].a, *const a1 = g.a + run[Runs - 1].a;
+NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, float* sums, Block& before,
+                            Fetch<uint16_t>& fetch, int64_t lines) {
+  constexpr int64_t kRow = 64, kElement = kParts * static_cast<int64_t>(sizeof(uint16_t));
+  const int64_t step0 = run[0].step * kElement, step1 = run[Runs - 1].step * kElement;
+  const uint16_t *const a0 = g.a + run[0].a * kParts, *const a1 = g.a + run[Runs - 1].a * kParts;
   const uint16_t* b = g.b + j * kStepTiles;
-  int64_t t = 0, s = 0, at = g.tap[0];
-  constexpr int64_t kRow = 64;
-  const auto load_rows = [&]<int Part>() __attribute__((always_inline)) {
-    load_tile<4>(a0 + at + Part * g.a_part, step0);
-    if constexpr (Runs == 2) load_tile<5>(a1 + at + Part * g.a_part, step1);
+  int64_t t = 0, s = 0, at = g.tap[0] * kParts;
+  const auto rows0 = [&]<int Part>() __attribute__((always_inline)) { load_tile<4>(a0 + at + Part * kPartsDepth, step0); };
+  const auto rows1 = [&]<int Part>() __attribute__((always_inline)) {
+    if constexpr (Runs == 2) load_tile<5>(a1 + at + Part * kPartsDepth, step1);
   };
-  const auto load_columns = [&]<int Part>() __attribute__((always_inline)) {
-    load_tile<6>(b + Part * kTile, kRow);
+  const auto columns0 = [&]<int Part>() __attribute__((always_inline)) { load_tile<6>(b + Part * kTile, kRow); };
+  const auto columns1 = [&]<int Part>() __attribute__((always_inline)) {
     if constexpr (Columns == 2) load_tile<7>(b + kStepTiles + Part * kTile, kRow);
+  };
+  const auto product1 = [&]() __attribute__((always_inline)) {
+    if constexpr (Columns == 2) multiply_tiles<1>();
+  };
+  const auto product2 = [&]() __attribute__((always_inline)) {
+    if constexpr (Runs == 2) multiply_tiles<2>();
+  };
+  const auto product3 = [&]() __attribute__((always_inline)) {
+    if constexpr (Runs == 2 && Columns == 2) multiply_tiles<3>();
   };
   const auto then_rows = [&]<int Part>() __attribute__((always_inline)) {
     multiply_tiles<0>();
-    if constexpr (Columns == 2) multiply_tiles<1>();
-    load_tile<4>(a0 + at + Part * g.a_part, step0);
-    if constexpr (Runs == 2) multiply_tiles<2>();
-    if constexpr (Runs == 2 && Columns == 2) multiply_tiles<3>();
-    if constexpr (Runs == 2) load_tile<5>(a1 + at + Part * g.a_part, step1);
+    product1();
+    rows0.template operator()<Part>();
+    product2();
+    product3();
+    rows1.template operator()<Part>();
   };
   const auto then_columns = [&]<int Part>() __attribute__((always_inline)) {
     multiply_tiles<0>();
-    if constexpr (Runs == 2) multiply_tiles<2>();
-    load_tile<6>(b + Part * kTile, kRow);
-    if constexpr (Columns == 2) multiply_tiles<1>();
-    if constexpr (Runs == 2 && Columns == 2) multiply_tiles<3>();
-    if constexpr (Columns == 2) load_tile<7>(b + kStepTiles + Part * kTile, kRow);
+    product2();
+    columns0.template operator()<Part>();
+    product1();
+    product3();
+    columns1.template operator()<Part>();
   };
   zero_tile<0>();
   if constexpr (Columns == 2) zero_tile<1>();
   if constexpr (Runs == 2) zero_tile<2>();
   if constexpr (Runs == 2 && Columns == 2) zero_tile<3>();
-  load_columns.template operator()<0>();
-  load_rows.template operator()<2>();
+  columns0.template operator()<0>();
+  rows0.template operator()<2>();
+  columns1.template operator()<0>();
+  rows1.template operator()<2>();
   const int64_t all = g.taps * g.steps, b_step = g.vectors * kStepTiles;
+  const int64_t count = ceil_div(2 * kTileRows, 2 * all);  // rows to store, twice in a step
   for (int64_t k = 0;;) {
     then_rows.template operator()<1>();
     then_columns.template operator()<1>();
+    before.store(g, count);
     then_rows.template operator()<0>();
     then_columns.template operator()<0>();
+    before.store(g, count);
     then_columns.template operator()<2>();
+    fetch.next(lines);
     multiply_tiles<0>();
-    if constexpr (Columns == 2) multiply_tiles<1>();
+    product1();
     if (++k == all) break;
-    b += b_step, at += kPartsDepth;
-    if (++s == g.steps) s = 0, at = g.tap[++t];
-    load_tile<4>(a0 + at + 2 * g.a_part, step0);
-    if constexpr (Runs == 2) multiply_tiles<2>();
-    load_tile<6>(b, kRow);
-    if constexpr (Runs == 2 && Columns == 2) multiply_tiles<3>();
-    if constexpr (Columns == 2) load_tile<7>(b + kStepTiles, kRow);
-    if constexpr (Runs == 2) load_tile<5>(a1 + at + 2 * g.a_part, step1);
+    b += b_step, at += kParts * kPartsDepth;
+    if (++s == g.steps) s = 0, at = g.tap[++t] * kParts;
+    rows0.template operator()<2>();
+    product2();
+    columns0.template operator()<0>();
+    product3();
+    columns1.template operator()<0>();
+    rows1.template operator()<2>();
   }
-  if constexpr (Runs == 2) multiply_tiles<2>();
-  if constexpr (Runs == 2 && Columns == 2) multiply_tiles<3>();
-  const int64_t width = g.vectors * V::lanes, bytes = width * static_cast<int64_t>(sizeof(float));
-  float *const first = sums + j * V::lanes, *const second = first + kTileRows * width;
-  store_tile<0>(first, bytes);
-  if constexpr (Columns == 2) store_tile<1>(first + V::lanes, bytes);
-  if constexpr (Runs == 2) store_tile<2>(second, bytes);
-  if constexpr (Runs == 2 && Columns == 2) store_tile<3>(second + V::lanes, bytes);
-}
-
-template <int Runs>
-NEOCOG_INLINE void multiply_vectors(const PartsPanel& g, const Bf16Run* run, float* sums) {
-  int64_t j = 0;
-  for (; j + 2 <= g.vectors; j += 2) multiply<Runs, 2>(g, run, j, sums);
-  if (j < g.vectors) multiply<Runs, 1>(g, run, j, sums);
+  product2();
+  product3();
+  constexpr int64_t kBytes = 2 * V::lanes * static_cast<int64_t>(sizeof(float));
+  float* const second = sums + kTileRows * 2 * V::lanes;
+  store_tile<0>(sums, kBytes);
+  if constexpr (Columns == 2) store_tile<1>(sums + V::lanes, kBytes);
+  if constexpr (Runs == 2) store_tile<2>(second, kBytes);
+  if constexpr (Runs == 2 && Columns == 2) store_tile<3>(second + V::lanes, kBytes);
   after_tiles(sums);
 }
 
-// y of the sums of one pixel; false where one is not finite.
-template <int Vectors, bool kCheck>
-NEOCOG_INLINE bool store_pixel(const PartsPanel& g, const float* sums, int64_t at) {
-  V acc[Vectors];
-  const int64_t tail = g.columns - (Vectors - 1) * V::lanes;
-  const auto load = [&](const float* from, int j) __attribute__((always_inline)) {
-    return j == Vectors - 1 && tail < V::lanes ? V::load_n(from + j * V::lanes, tail) : V::load(from + j * V::lanes);
-  };
-  V check = V::zero();
-#pragma GCC unroll 4
-  for (int j = 0; j < Vectors; ++j) {
-    acc[j] = V::load(sums + j * V::lanes);
-    if constexpr (kCheck) check = fma(acc[j], V::zero(), check);
-  }
-  if constexpr (kCheck) {
-    if (unordered(check, check).m != 0) return false;
-  }
-  if (g.accumulate) {
-#pragma GCC unroll 4
-    for (int j = 0; j < Vectors; ++j) acc[j] = acc[j] + load(g.y + at, j);
-  } else if (g.bias != nullptr) {
-#pragma GCC unroll 4
-    for (int j = 0; j < Vectors; ++j) acc[j] = acc[j] + load(g.bias, j);
-  }
-  if (g.residual != nullptr) {
-#pragma GCC unroll 4
-    for (int j = 0; j < Vectors; ++j) acc[j] = acc[j] + load(g.residual + at, j);
-  }
-  if (g.clamp) {
-    const V hi = V::set1(g.hi);
-#pragma GCC unroll 4
-    for (int j = 0; j < Vectors; ++j) acc[j] = min(hi, max(V::zero(), acc[j]));
-  }
-  float* const y = g.y + at;
-#pragma GCC unroll 4
-  for (int j = 0; j < Vectors; ++j) {
-    if (j == Vectors - 1 && tail < V::lanes) {
-      acc[j].store_n(y + j * V::lanes, tail);
-    } else {
-      acc[j].store(y + j * V::lanes);
-    }
-  }
-  return true;
-}
-
-template <int Vectors>
-NEOCOG_INLINE void store_run(const PartsPanel& g, const Bf16Run& run, const float* sums) {
-  const int64_t* const out = g.out + run.first;
-  for (int64_t i = 0; i < run.count; ++i, sums += Vectors * V::lanes) {
-    if (out[i] < 0 || store_pixel<Vectors, true>(g, sums, out[i])) continue;
-    alignas(64) float plain[Vectors * V::lanes];
-    plain_row(g, run.a + i * run.step, plain);
-    store_pixel<Vectors, false>(g, plain, out[i]);
-  }
-}
-
-template <int Vectors>
-void taps_vectors(const PartsPanel& g) {
-  alignas(64) float sums[2 * kTileRows * Vectors * V::lanes];
+void taps_panel(const PartsPanel& g) {
+  Block blocks[2];
+  int64_t index = 0;
   int64_t rows0 = 0, rows1 = 0;  // of the configuration: to load one takes as long as a few products
-  Fetch<float> fetch(g.next);
-  const int64_t pairs = ceil_div(g.run_count, 2);
-  const int64_t lines = ceil_div(g.next.size * static_cast<int64_t>(sizeof(float)), kLineBytes * max64(1, pairs));
+  Fetch<uint16_t> fetch(g.next);
+  const int64_t all = ceil_div(g.run_count, 2) * ceil_div(g.vectors, 2) * g.taps * g.steps;
+  const int64_t lines = ceil_div(g.next.size * static_cast<int64_t>(sizeof(uint16_t)), kLineBytes * max64(1, all));
   for (int64_t i = 0; i < g.run_count; i += 2) {
     const Bf16Run* const run = g.runs + i;
     const int64_t runs = min64(2, g.run_count - i);
@@ -258,26 +283,24 @@ void taps_vectors(const PartsPanel& g) {
       rows0 = run[0].count, rows1 = run[runs - 1].count;
       TileSizes(rows0, rows1, kPartsDepth).load();
     }
-    fetch.next(lines);
-    if (runs == 2) {
-      multiply_vectors<2>(g, run, sums);
-      store_run<Vectors>(g, run[0], sums);
-      store_run<Vectors>(g, run[1], sums + kTileRows * Vectors * V::lanes);
-    } else {
-      multiply_vectors<1>(g, run, sums);
-      store_run<Vectors>(g, run[0], sums);
+    for (int64_t j = 0; j < g.vectors; j += 2, ++index) {
+      Block &block = blocks[index % 2], &before = blocks[(index + 1) % 2];
+      if (runs == 2) {
+        if (j + 1 < g.vectors) {
+          multiply<2, 2>(g, run, j, block.sums(), before, fetch, lines);
+        } else {
+          multiply<2, 1>(g, run, j, block.sums(), before, fetch, lines);
+        }
+      } else if (j + 1 < g.vectors) {
+        multiply<1, 2>(g, run, j, block.sums(), before, fetch, lines);
+      } else {
+        multiply<1, 1>(g, run, j, block.sums(), before, fetch, lines);
+      }
+      block.begin(g, run, runs, j);
     }
   }
   release_tiles();
-}
-
-void taps_panel(const PartsPanel& g) {
-  switch (g.vectors) {
-    case 1: taps_vectors<1>(g); break;
-    case 2: taps_vectors<2>(g); break;
-    case 3: taps_vectors<3>(g); break;
-    default: taps_vectors<4>(g); break;
-  }
+  blocks[(index + 1) % 2].store(g, 2 * kTileRows);
 }
 
 }  // namespace

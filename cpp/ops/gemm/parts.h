@@ -19,8 +19,7 @@ inline constexpr int64_t kPartsDepth = 32;
 inline constexpr int64_t kParts = 3;
 
 struct PartsPanel {
-  const uint16_t* a;
-  int64_t a_part;  // from a part of a to the next
+  const uint16_t* a;  // element e begins at kParts * e: steps of kPartsDepth elements, in parts
   const Bf16Run* runs;
   int64_t run_count;
   const int64_t* tap;          // (taps) offsets added to the pixels of a
@@ -32,7 +31,7 @@ struct PartsPanel {
   const int64_t* out;  // offsets into y, or -1: a pixel between runs that is no output
   bool clamp;          // y = min(hi, max(0, y)), NaN stays NaN
   float hi;
-  Ahead<float> next = {};           // what will be needed after this panel
+  Ahead<uint16_t> next = {};        // what will be needed after this panel
   bool accumulate = false;          // adds to y, and no bias
   const float* residual = nullptr;  // laid out as y: added to the sums before they are clamped
 };
@@ -40,10 +39,10 @@ struct PartsPanel {
 struct PartsKernels {
   int64_t lanes, max_vectors, tile_rows;  // pixels of a full run
   void (*taps_panel)(const PartsPanel&);
-  // to[p * width + c + i * part] = part i of from[p * from_step + c], c < channels, and zeros up to `width`, a multiple
+  // Pixels of `width` elements, from[p * from_step + c] where c < channels and zeros behind them; `width` is a multiple
   // of kPartsDepth.
   void (*split_pixels)(const float* from, int64_t from_step, int64_t pixels, int64_t channels, int64_t width,
-                       uint16_t* to, int64_t part);
+                       uint16_t* to);
   // A panel of gemm.h (rows, vectors * lanes), rows a multiple of kPartsDepth, to that of PartsPanel.
   void (*split_panel)(const float* from, int64_t rows, int64_t vectors, uint16_t* to);
 };
