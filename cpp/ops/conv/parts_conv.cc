@@ -226,7 +226,7 @@ void parts_conv(const TapConvAxis& whole_h, const TapConvAxis& whole_w, int64_t 
               last ? next_panel(phase, panel)
                    : Ahead<uint16_t>{product.b + kParts * product.taps * phase.run * width,
                                      kParts * std::min(phase.taps_at_once, taps - tap - product.taps) * phase.run * width};
-          kernels.taps_panel(product);
+          kernels.taps_panels(&product, 1);
           product.tap += product.taps;
           product.b += kParts * product.taps * phase.run * width;
           product.accumulate = true;

@@ -80,7 +80,8 @@ enum KeptForm : int64_t {
   kCopies,
   kBf16Panels,
   kSpaceToDepth,
-  kTapParts
+  kTapParts,
+  kWinogradParts
 };
 
 template <class T>

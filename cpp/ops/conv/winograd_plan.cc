@@ -90,7 +90,7 @@ bool winograd_few(const ConvGeometry& g, int64_t tiles, bool kept) {
 
 template <class T>
 WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const Image<T>& y,
-                           const WinogradWindow& window, bool kept) {
+                           const WinogradWindow& window, bool kept, bool parts) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const int64_t groups = g.groups, in = x.c / groups, out = y.c / groups;
   const int64_t images = y.n * window.remainders();
@@ -114,6 +114,7 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
                     0,
                     one,
                     few,
+                    parts && !one && !few && in % kPartsDepth == 0,
                     1,
                     1,
                     1,
@@ -130,7 +131,8 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
     plan.chunks = std::min(plan.split.panels, ceil_div(threads_for(groups * plan.split.panels), groups));
   } else if (!one) {
     const int64_t sums = plan.at_once < plan.in_phases ? plan.split.vectors * plan.lanes : plan.panel;
-    const int64_t bytes = plan.points() * (depth + sums) * static_cast<int64_t>(sizeof(T));
+    const int64_t bytes = plan.points() * (depth + sums) * static_cast<int64_t>(sizeof(T)) +
+                          plan.size_parts_of_tile() * static_cast<int64_t>(sizeof(uint16_t));
     const int64_t most =
         std::clamp(kBlockBytes / bytes, kFewTiles, kManyTiles * kWinogradMostPoints / plan.points());
     int64_t most_cols = std::max<int64_t>(1, window.beside ? most / window.step_w : most);
@@ -182,7 +184,7 @@ bool winograd_suits_weight(const ConvGeometry& g) {
 
 #define NEOCOG_INSTANTIATE(T)                                                                         \
   template WinogradPlan winograd_plan<T>(const ConvGeometry&, const Image<const T>&, const Image<T>&, \
-                                         const WinogradWindow&, bool);                                \
+                                         const WinogradWindow&, bool, bool);                          \
   template bool winograd_suits<T>(const ConvGeometry&, WeightRole);                                   \
   template bool winograd_suits_weight<T>(const ConvGeometry&);
 NEOCOG_INSTANTIATE(float)

@@ -9,6 +9,7 @@
 #include "ops/conv/winograd.h"
 #include "ops/conv/winograd_kernels.h"
 #include "ops/gemm/gemm.h"
+#include "ops/gemm/parts.h"
 
 namespace neocog {
 
@@ -125,6 +126,7 @@ struct WinogradPlan {
   int64_t rows;                         // of tiles, in all images
   bool one_block;                       // kernels are not kept, but transformed where they are used
   bool few;                             // kernels are transformed each time they are used, from their taps
+  bool in_parts;                        // products of parts.h
   int64_t blocks_h, blocks_w, chunks;   // blocks, and items that share a block's inputs
   int64_t cols;                         // of tiles, in all blocks but the last of a row
   int64_t tiles;                        // of the largest block
@@ -142,6 +144,9 @@ struct WinogradPlan {
   int64_t panel_m(int64_t i) const { return points() * (tiles * split.begin(i) * lanes + i * kWinogradLine); }
   int64_t size_m() const { return at_once < in_phases ? panel_m(split.panels) : points() * point_m(panel); }
   int64_t point_u(int64_t width) const { return in_phases * in_group * width + kWinogradLine; }
+  // The inputs in parts, of a tile and of a block.
+  int64_t size_parts_of_tile() const { return in_parts ? kParts * points() * at_once * in_group : 0; }
+  int64_t size_parts() const { return tiles * size_parts_of_tile(); }
   int64_t size_u() const { return points() * point_u(panel); }
   // The taps of a panel, and of a run of its channels, for `few`.
   int64_t size_taps() const { return in_group * h.taps * w.taps * panel; }
@@ -175,6 +180,6 @@ bool winograd_few(const ConvGeometry&, int64_t tiles, bool kept);
 
 template <class T>
 WinogradPlan winograd_plan(const ConvGeometry&, const Image<const T>& x, const Image<T>& y,
-                           const WinogradWindow&, bool kept);
+                           const WinogradWindow&, bool kept, bool parts);
 
 }  // namespace neocog

@@ -117,6 +117,7 @@ class Block {
   NEOCOG_INLINE float* sums() { return sums_; }
 
   NEOCOG_INLINE void begin(const PartsPanel& g, const Bf16Run* run, int64_t runs, int64_t j) {
+    g_ = &g;
     run_ = run;
     j_ = j;
     columns_ = min64(2 * V::lanes, g.columns - j * V::lanes);
@@ -134,10 +135,10 @@ class Block {
     }
   }
   // Stores the next `count` rows, or what is left of them.
-  NEOCOG_INLINE void store(const PartsPanel& g, int64_t count) {
+  NEOCOG_INLINE void store(int64_t count) {
     for (; count > 0 && run_ != nullptr; --count) {
-      const int64_t at = g.out[run_->first + i_];
-      if (at >= 0) store_row(g, at);
+      const int64_t at = g_->out[run_->first + i_];
+      if (at >= 0) store_row(*g_, at);
       from_ += 2 * V::lanes;
       if (++i_ < run_->count) continue;
       i_ = 0;
@@ -177,6 +178,7 @@ class Block {
   }
 
   alignas(64) float sums_[2 * kTileRows * 2 * V::lanes];
+  const PartsPanel* g_ = nullptr;
   const Bf16Run* run_ = nullptr;  // whose row i_ is next; null: none is left
   float* from_ = nullptr;
   int64_t j_ = 0, i_ = 0, columns_ = 0;
@@ -240,10 +242,10 @@ NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, 
   for (int64_t k = 0;;) {
     then_rows.template operator()<1>();
     then_columns.template operator()<1>();
-    before.store(g, count);
+    before.store(count);
     then_rows.template operator()<0>();
     then_columns.template operator()<0>();
-    before.store(g, count);
+    before.store(count);
     then_columns.template operator()<2>();
     fetch.next(lines);
     multiply_tiles<0>();
@@ -269,43 +271,47 @@ NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, 
   after_tiles(sums);
 }
 
-void taps_panel(const PartsPanel& g) {
+void taps_panels(const PartsPanel* panels, int64_t count) {
   Block blocks[2];
   int64_t index = 0;
   int64_t rows0 = 0, rows1 = 0;  // of the configuration: to load one takes as long as a few products
-  Fetch<uint16_t> fetch(g.next);
-  const int64_t all = ceil_div(g.run_count, 2) * ceil_div(g.vectors, 2) * g.taps * g.steps;
-  const int64_t lines = ceil_div(g.next.size * static_cast<int64_t>(sizeof(uint16_t)), kLineBytes * max64(1, all));
-  for (int64_t i = 0; i < g.run_count; i += 2) {
-    const Bf16Run* const run = g.runs + i;
-    const int64_t runs = min64(2, g.run_count - i);
-    if (rows0 != run[0].count || (runs == 2 && rows1 != run[1].count)) {
-      rows0 = run[0].count, rows1 = run[runs - 1].count;
-      TileSizes(rows0, rows1, kPartsDepth).load();
-    }
-    for (int64_t j = 0; j < g.vectors; j += 2, ++index) {
-      Block &block = blocks[index % 2], &before = blocks[(index + 1) % 2];
-      if (runs == 2) {
-        if (j + 1 < g.vectors) {
-          multiply<2, 2>(g, run, j, block.sums(), before, fetch, lines);
-        } else {
-          multiply<2, 1>(g, run, j, block.sums(), before, fetch, lines);
-        }
-      } else if (j + 1 < g.vectors) {
-        multiply<1, 2>(g, run, j, block.sums(), before, fetch, lines);
-      } else {
-        multiply<1, 1>(g, run, j, block.sums(), before, fetch, lines);
+  for (int64_t panel = 0; panel < count; ++panel) {
+    const PartsPanel& g = panels[panel];
+    Fetch<uint16_t> fetch(g.next);
+    const int64_t all = ceil_div(g.run_count, 2) * ceil_div(g.vectors, 2) * g.taps * g.steps;
+    const int64_t lines =
+        ceil_div(g.next.size * static_cast<int64_t>(sizeof(uint16_t)), kLineBytes * max64(1, all));
+    for (int64_t i = 0; i < g.run_count; i += 2) {
+      const Bf16Run* const run = g.runs + i;
+      const int64_t runs = min64(2, g.run_count - i);
+      if (rows0 != run[0].count || (runs == 2 && rows1 != run[1].count)) {
+        rows0 = run[0].count, rows1 = run[runs - 1].count;
+        TileSizes(rows0, rows1, kPartsDepth).load();
       }
-      block.begin(g, run, runs, j);
+      for (int64_t j = 0; j < g.vectors; j += 2, ++index) {
+        Block &block = blocks[index % 2], &before = blocks[(index + 1) % 2];
+        if (runs == 2) {
+          if (j + 1 < g.vectors) {
+            multiply<2, 2>(g, run, j, block.sums(), before, fetch, lines);
+          } else {
+            multiply<2, 1>(g, run, j, block.sums(), before, fetch, lines);
+          }
+        } else if (j + 1 < g.vectors) {
+          multiply<1, 2>(g, run, j, block.sums(), before, fetch, lines);
+        } else {
+          multiply<1, 1>(g, run, j, block.sums(), before, fetch, lines);
+        }
+        block.begin(g, run, runs, j);
+      }
     }
   }
   release_tiles();
-  blocks[(index + 1) % 2].store(g, 2 * kTileRows);
+  blocks[(index + 1) % 2].store(2 * kTileRows);
 }
 
 }  // namespace
 
 extern constinit const PartsKernels parts_kernels = {V::lanes,    kMaxVectors,   kTileRows,
-                                                     &taps_panel, &split_pixels, &split_panel};
+                                                     &taps_panels, &split_pixels, &split_panel};
 
 }  // namespace neocog::NEOCOG_ISA

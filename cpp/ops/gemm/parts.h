@@ -38,7 +38,8 @@ struct PartsPanel {
 
 struct PartsKernels {
   int64_t lanes, max_vectors, tile_rows;  // pixels of a full run
-  void (*taps_panel)(const PartsPanel&);
+  // One after the other; results of the last few may be stored late.
+  void (*taps_panels)(const PartsPanel* panels, int64_t count);
   // Pixels of `width` elements, from[p * from_step + c] where c < channels and zeros behind them; `width` is a multiple
   // of kPartsDepth.
   void (*split_pixels)(const float* from, int64_t from_step, int64_t pixels, int64_t channels, int64_t width,
