@@ -187,7 +187,9 @@ struct WinogradCall {
                  p + 1 < plan.points() ? Ahead<uint16_t>{u + kParts * ((p + 1) * point_u + begin * of_place),
                                                          kParts * (end - begin) * of_place}
                                        : after,
-                 begin > span.begin};
+                 begin > span.begin,
+                 nullptr,
+                 begin > span.begin ? 0 : columns};
       ++count;
     }
     kernels.taps_panels(panels.data(), count);

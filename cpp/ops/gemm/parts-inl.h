@@ -111,85 +111,131 @@ void plain_row(const PartsPanel& g, int64_t at, int64_t j, float* sums) {
   }
 }
 
-// The sums of one or two runs by one or two vectors, which go to y while the tiles are busy with the next ones.
+// The sums of one or two runs by one or two vectors, which go to y while the tiles are busy with the next ones; sums that
+// are y are only looked at. Few instructions: the products wait for those before them.
 class Block {
  public:
-  NEOCOG_INLINE float* sums() { return sums_; }
-
   NEOCOG_INLINE void begin(const PartsPanel& g, const Bf16Run* run, int64_t runs, int64_t j) {
     g_ = &g;
     run_ = run;
     j_ = j;
-    columns_ = min64(2 * V::lanes, g.columns - j * V::lanes);
     i_ = 0;
     last_ = runs == 1;
+    const int64_t first = j * V::lanes;
+    if (g.y_step != 0) {
+      step_ = g.y_step;
+      from_ = g.y + run->first * step_ + first;
+      second_ = from_ + run->count * step_;
+      return;
+    }
+    step_ = 2 * V::lanes;
     from_ = sums_;
+    second_ = sums_ + kTileRows * step_;
+    n0_ = min64(V::lanes, g.columns - first);
+    n1_ = max64(0, min64(V::lanes, g.columns - first - V::lanes));
+    plain_ = !g.accumulate && g.residual == nullptr && !g.clamp && n0_ + n1_ == 2 * V::lanes;
+    const bool biased = g.bias != nullptr && !g.accumulate;
+    (biased ? V::load_n(g.bias + first, n0_) : V::zero()).store(bias_);
+    (biased && n1_ > 0 ? V::load_n(g.bias + first + V::lanes, n1_) : V::zero()).store(bias_ + V::lanes);
+    if (g.taps * g.steps > kFewSteps) return;
+    // The memory of y is what such short sums wait for.
     for (int64_t r = 0; r < runs; ++r) {
       const int64_t* const out = g.out + run[r].first;
       for (int64_t i = 0; i < run[r].count; ++i) {
         if (out[i] < 0) continue;
-        const float* const y = g.y + out[i] + j * V::lanes;
+        const float* const y = g.y + out[i] + first;
         __builtin_prefetch(y, 1);
-        if (columns_ > V::lanes) __builtin_prefetch(y + V::lanes, 1);
+        if (n1_ > 0) __builtin_prefetch(y + V::lanes, 1);
       }
     }
   }
+  // Where the tiles store: rows `step()` apart, those of the second run from second() on.
+  NEOCOG_INLINE float* target(const PartsPanel& g, const Bf16Run* run, int64_t j) {
+    return g.y_step != 0 ? g.y + run->first * g.y_step + j * V::lanes : sums_;
+  }
+
   // Stores the next `count` rows, or what is left of them.
   NEOCOG_INLINE void store(int64_t count) {
-    for (; count > 0 && run_ != nullptr; --count) {
-      const int64_t at = g_->out[run_->first + i_];
-      if (at >= 0) store_row(*g_, at);
-      from_ += 2 * V::lanes;
-      if (++i_ < run_->count) continue;
+    while (count > 0 && run_ != nullptr) {
+      const int64_t n = min64(count, run_->count - i_);
+      const int64_t* const out = g_->out + run_->first + i_;
+      if (g_->y_step != 0) {
+        look(out, n);
+      } else if (plain_) {
+        for (int64_t i = 0; i < n; ++i, from_ += step_) store_plain(out[i], i);
+      } else {
+        for (int64_t i = 0; i < n; ++i, from_ += step_) store_any(out[i], i);
+      }
+      count -= n;
+      if ((i_ += n) < run_->count) continue;
       i_ = 0;
-      from_ = sums_ + 2 * V::lanes * kTileRows;
+      from_ = second_;
       run_ = last_ ? nullptr : run_ + 1;
       last_ = true;
     }
   }
 
  private:
-  NEOCOG_INLINE void store_row(const PartsPanel& g, int64_t at) {
-    const V low = V::load(from_), high = V::load(from_ + V::lanes);
-    const V check = columns_ > V::lanes ? fma(low, V::zero(), high * V::zero()) : low * V::zero();
-    if (unordered(check, check).m != 0) {
-      plain_row(g, run_->a + i_ * run_->step, j_, from_);
-    }
-    const int64_t n0 = min64(V::lanes, columns_), n1 = columns_ - n0, first = j_ * V::lanes;
-    finish(g, V::load(from_), first, n0, at);
-    if (n1 > 0) finish(g, V::load(from_ + V::lanes), first + V::lanes, n1, at);
+  static constexpr int64_t kFewSteps = 8;
+
+  static NEOCOG_INLINE bool finite(V a, V b) {
+    const V check = fma(a, V::zero(), b * V::zero());
+    return unordered(check, check).m == 0;
   }
-  NEOCOG_INLINE void finish(const PartsPanel& g, V sum, int64_t column, int64_t n, int64_t at) const {
-    const auto load = [n](const float* from)
-                          __attribute__((always_inline)) { return n == V::lanes ? V::load(from) : V::load_n(from, n); };
-    float* const y = g.y + at + column;
-    if (g.accumulate) {
-      sum = sum + load(y);
-    } else if (g.bias != nullptr) {
-      sum = sum + load(g.bias + column);
+  NEOCOG_INLINE void look(const int64_t* out, int64_t n) {
+    const bool two = j_ + 1 < g_->vectors;
+    V check = V::zero();
+    for (int64_t i = 0; i < n; ++i) {
+      check = fma(V::load(from_ + i * step_), V::zero(), check);
+      if (two) check = fma(V::load(from_ + i * step_ + V::lanes), V::zero(), check);
     }
-    if (g.residual != nullptr) sum = sum + load(g.residual + at + column);
-    if (g.clamp) sum = min(V::set1(g.hi), max(V::zero(), sum));
-    if (n == V::lanes) {
-      sum.store(y);
-    } else {
-      sum.store_n(y, n);
+    if (unordered(check, check).m != 0) {
+      for (int64_t i = 0; i < n; ++i) {
+        if (out[i] >= 0) plain_row(*g_, run_->a + (i_ + i) * run_->step, j_, from_ + i * step_);
+      }
     }
+    from_ += n * step_;
+  }
+  NEOCOG_INLINE void store_plain(int64_t at, int64_t i) {
+    if (at < 0) return;
+    if (!finite(V::load(from_), V::load(from_ + V::lanes))) {
+      plain_row(*g_, run_->a + (i_ + i) * run_->step, j_, from_);
+    }
+    float* const y = g_->y + at + j_ * V::lanes;
+    (V::load(from_) + V::load(bias_)).store(y);
+    (V::load(from_ + V::lanes) + V::load(bias_ + V::lanes)).store(y + V::lanes);
+  }
+  NEOCOG_INLINE void store_any(int64_t at, int64_t i) {
+    if (at < 0) return;
+    if (!finite(V::load(from_), n1_ > 0 ? V::load(from_ + V::lanes) : V::zero())) {
+      plain_row(*g_, run_->a + (i_ + i) * run_->step, j_, from_);
+    }
+    const int64_t column = at + j_ * V::lanes;
+    finish(V::load(from_) + V::load(bias_), n0_, column);
+    if (n1_ > 0) finish(V::load(from_ + V::lanes) + V::load(bias_ + V::lanes), n1_, column + V::lanes);
+  }
+  NEOCOG_INLINE void finish(V sum, int64_t n, int64_t at) const {
+    float* const y = g_->y + at;
+    if (g_->accumulate) sum = sum + V::load_n(y, n);
+    if (g_->residual != nullptr) sum = sum + V::load_n(g_->residual + at, n);
+    if (g_->clamp) sum = min(V::set1(g_->hi), max(V::zero(), sum));
+    sum.store_n(y, n);
   }
 
   alignas(64) float sums_[2 * kTileRows * 2 * V::lanes];
+  alignas(64) float bias_[2 * V::lanes];
   const PartsPanel* g_ = nullptr;
   const Bf16Run* run_ = nullptr;  // whose row i_ is next; null: none is left
-  float* from_ = nullptr;
-  int64_t j_ = 0, i_ = 0, columns_ = 0;
-  bool last_ = false;
+  float *from_ = nullptr, *second_ = nullptr;
+  int64_t j_ = 0, i_ = 0, step_ = 0, n0_ = 0, n1_ = 0;
+  bool last_ = false, plain_ = false;
 };
 
 // Sums of one or two runs of pixels by one or two vectors, from vector j on. A tile is loaded for the next product as
 // soon as its last product of this one is on its way: where another thread shares the core, tiles do not have copies
 // enough to be loaded earlier.
 template <int Runs, int Columns>
-NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, float* sums, Block& before,
+NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, Block& block, Block& before,
                             Fetch<uint16_t>& fetch, int64_t lines) {
   constexpr int64_t kRow = 64, kElement = kParts * static_cast<int64_t>(sizeof(uint16_t));
   const int64_t step0 = run[0].step * kElement, step1 = run[Runs - 1].step * kElement;
@@ -262,13 +308,14 @@ NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, 
   }
   product2();
   product3();
-  constexpr int64_t kBytes = 2 * V::lanes * static_cast<int64_t>(sizeof(float));
-  float* const second = sums + kTileRows * 2 * V::lanes;
-  store_tile<0>(sums, kBytes);
-  if constexpr (Columns == 2) store_tile<1>(sums + V::lanes, kBytes);
-  if constexpr (Runs == 2) store_tile<2>(second, kBytes);
-  if constexpr (Runs == 2 && Columns == 2) store_tile<3>(second + V::lanes, kBytes);
+  float *const sums = block.target(g, run, j), *const second = sums + (g.y_step != 0 ? run->count * g.y_step : kTileRows * 2 * V::lanes);
+  const int64_t bytes = (g.y_step != 0 ? g.y_step : 2 * V::lanes) * static_cast<int64_t>(sizeof(float));
+  store_tile<0>(sums, bytes);
+  if constexpr (Columns == 2) store_tile<1>(sums + V::lanes, bytes);
+  if constexpr (Runs == 2) store_tile<2>(second, bytes);
+  if constexpr (Runs == 2 && Columns == 2) store_tile<3>(second + V::lanes, bytes);
   after_tiles(sums);
+  block.begin(g, run, Runs, j);
 }
 
 void taps_panels(const PartsPanel* panels, int64_t count) {
@@ -292,16 +339,15 @@ void taps_panels(const PartsPanel* panels, int64_t count) {
         Block &block = blocks[index % 2], &before = blocks[(index + 1) % 2];
         if (runs == 2) {
           if (j + 1 < g.vectors) {
-            multiply<2, 2>(g, run, j, block.sums(), before, fetch, lines);
+            multiply<2, 2>(g, run, j, block, before, fetch, lines);
           } else {
-            multiply<2, 1>(g, run, j, block.sums(), before, fetch, lines);
+            multiply<2, 1>(g, run, j, block, before, fetch, lines);
           }
         } else if (j + 1 < g.vectors) {
-          multiply<1, 2>(g, run, j, block.sums(), before, fetch, lines);
+          multiply<1, 2>(g, run, j, block, before, fetch, lines);
         } else {
-          multiply<1, 1>(g, run, j, block.sums(), before, fetch, lines);
+          multiply<1, 1>(g, run, j, block, before, fetch, lines);
         }
-        block.begin(g, run, runs, j);
       }
     }
   }

@@ -28,12 +28,15 @@ struct PartsPanel {
   int64_t vectors, columns;    // the last vector holds columns that exist and zeros
   const float* bias;           // (columns) or null
   float* y;
-  const int64_t* out;  // offsets into y, or -1: a pixel between runs that is no output
+  const int64_t* out;  // offsets into y, or -1: a pixel that is no output
   bool clamp;          // y = min(hi, max(0, y)), NaN stays NaN
   float hi;
   Ahead<uint16_t> next = {};        // what will be needed after this panel
   bool accumulate = false;          // adds to y, and no bias
   const float* residual = nullptr;  // laid out as y: added to the sums before they are clamped
+  // Not 0: pixel i goes to i * y_step, `out` only says which are outputs, all columns exist, and y are the sums
+  // themselves; what is no output has memory, too.
+  int64_t y_step = 0;
 };
 
 struct PartsKernels {
