@@ -50,7 +50,7 @@ struct PartsConv {
         const int64_t rows = skip_h == 1 ? plan.strip_rows : 1;
         load_strip(x, n, channel, plan.in_group, {row + i * skip_h, rows, col, plan.strip_cols}, copy);
         kernels.split_pixels(copy, plan.in_group, rows * plan.strip_cols, plan.in_group, width,
-                             to + kParts * i * pitch);
+                             to + kParts * i * pitch, width);
       }
       return;
     }
@@ -66,7 +66,8 @@ struct PartsConv {
       zeros(line, line + cols.begin * width);
       zeros(line + cols.end * width, line + pitch);
       kernels.split_pixels(x.at(n, channel, row + i * skip_h, col + cols.begin * skip_w), x.stride_w() * skip_w,
-                           cols.end - cols.begin, plan.in_group, width, to + kParts * (line + cols.begin * width));
+                           cols.end - cols.begin, plan.in_group, width,
+                           to + kParts * (line + cols.begin * width), width);
     }
   }
 

@@ -93,7 +93,6 @@ void run_blocks(const WinogradCall<T>& call, const T* all, const uint16_t* all_p
         for (int64_t place = 0; place < plan.in_phases; place += plan.at_once) {
           const int64_t end = place + plan.at_once;
           call.transform_inputs(g, block, block, place, end, space, space.v);
-          if (plan.in_parts) call.split_inputs(*parts_kernels(), block, space);
           for (int64_t panel = panel0; panel < panel1; ++panel) {
             const bool last = panel + 1 == panel1;
             if (plan.few) {

@@ -19,7 +19,7 @@ template <class T>
 struct WinogradWorkspace {
   T *v, *m, *u, *taps, *strip, *results;
   std::array<int64_t*, 4> row, out;  // tiles that have a point, by its kind
-  uint16_t* parts;                   // v in parts
+  uint16_t* parts;                   // v of a block in parts: (points, tiles, channels)
   Bf16Run* run;                      // of its tiles
 };
 
@@ -52,12 +52,20 @@ struct WinogradCall {
         x, g * plan.in_group, plan.in_group, window, plan.h, plan.w, part,
         {phase0, phase0 + end - begin, begin == 0}, zeros, space.strip,
         [&](const T* const* pixel, int64_t row, int64_t col, int64_t phase) {
-          const int64_t tile = place(row, col, block);
+          const int64_t tile = plan.in_parts ? 0 : place(row, col, block);
           winograd_kernels<T>().input(
               {pixel, plan.in_group, plan.h.taps, plan.w.taps, plan.h.size(row % plan.h.tiles),
                plan.w.size(col), v + tile * plan.tile_v + (filters.place(phase) - begin) * plan.in_group,
                plan.point_v, plan.run, plan.run_v, winograd_finite(geometry.h, phase / window.in_w),
                winograd_finite(geometry.w, phase % window.in_w)});
+          if (plan.in_parts) {
+            // While they are near.
+            parts_kernels()->split_pixels(v + (filters.place(phase) - begin) * plan.in_group, plan.point_v, plan.points(), plan.in_group,
+                                          plan.in_group,
+                                          space.parts + kParts * (place(row, col, block) * plan.tile_v +
+                                                                  (filters.place(phase) - begin) * plan.in_group),
+                                          block.tiles() * plan.tile_v);
+          }
         });
   }
 
@@ -125,15 +133,6 @@ struct WinogradCall {
                             columns, nullptr, m + p * plan.point_m(columns), space.out[kind], false, T(0),
                             T(0), next.part(i, i + 1, sums), begin > span.begin || i > 0});
       }
-    }
-  }
-
-  // v of a block to parts, (points, tiles, channels).
-  void split_inputs(const PartsKernels& kernels, const TileBlock& block, const WinogradWorkspace<T>& space) const {
-    const int64_t depth = plan.at_once * plan.in_group, tiles = block.tiles();
-    for (int64_t p = 0; p < plan.points(); ++p) {
-      kernels.split_pixels(space.v + p * plan.point_v, plan.tile_v, tiles, depth, depth,
-                           space.parts + kParts * p * tiles * depth);
     }
   }
 

@@ -131,7 +131,7 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
     plan.chunks = std::min(plan.split.panels, ceil_div(threads_for(groups * plan.split.panels), groups));
   } else if (!one) {
     const int64_t sums = plan.at_once < plan.in_phases ? plan.split.vectors * plan.lanes : plan.panel;
-    const int64_t bytes = plan.points() * (depth + sums) * static_cast<int64_t>(sizeof(T)) +
+    const int64_t bytes = plan.points() * (plan.in_parts ? sums : depth + sums) * static_cast<int64_t>(sizeof(T)) +
                           plan.size_parts_of_tile() * static_cast<int64_t>(sizeof(uint16_t));
     const int64_t most =
         std::clamp(kBlockBytes / bytes, kFewTiles, kManyTiles * kWinogradMostPoints / plan.points());
@@ -154,8 +154,8 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   }
   plan.run = few ? kWinogradRun : depth;
   const bool by_point = few || depth < kLongRun;
-  plan.point_v = by_point ? round_up(plan.tiles * plan.run, kLine) + kLine : depth;
-  plan.tile_v = by_point ? plan.run : plan.points() * depth;
+  plan.point_v = by_point && !plan.in_parts ? round_up(plan.tiles * plan.run, kLine) + kLine : depth;
+  plan.tile_v = by_point || plan.in_parts ? plan.run : plan.points() * depth;
   plan.run_v = few ? plan.points() * plan.point_v : 0;
   return plan;
 }

@@ -136,6 +136,7 @@ struct WinogradPlan {
   int64_t panels() const { return split.panels * out_phases; }  // phases of the same columns side by side
   int64_t points() const { return h.points * w.points; }
   int64_t size_v() const {
+    if (in_parts) return points() * point_v;  // of one tile
     return few ? ceil_div(in_group, run) * run_v : std::max(tiles * tile_v, points() * point_v);
   }
   // Sums of products, from a point to the next; those of a panel; of all, if the phases of the inputs are

@@ -49,12 +49,13 @@ NEOCOG_INLINE void split_row(const float* from, int64_t channels, int64_t width,
   }
 }
 
-void split_pixels(const float* from, int64_t from_step, int64_t pixels, int64_t channels, int64_t width, uint16_t* to) {
-  if (from_step == channels && channels == width) {
+void split_pixels(const float* from, int64_t from_step, int64_t pixels, int64_t channels, int64_t width, uint16_t* to,
+                  int64_t to_step) {
+  if (from_step == channels && channels == width && to_step == width) {
     split_row(from, pixels * width, pixels * width, to);
     return;
   }
-  for (int64_t p = 0; p < pixels; ++p) split_row(from + p * from_step, channels, width, to + p * width * kParts);
+  for (int64_t p = 0; p < pixels; ++p) split_row(from + p * from_step, channels, width, to + p * to_step * kParts);
 }
 
 void split_panel(const float* from, int64_t rows, int64_t vectors, uint16_t* to) {
@@ -234,6 +235,7 @@ class Block {
 // Sums of one or two runs of pixels by one or two vectors, from vector j on. A tile is loaded for the next product as
 // soon as its last product of this one is on its way: where another thread shares the core, tiles do not have copies
 // enough to be loaded earlier.
+constexpr int64_t kFetches = 6;  // of a step
 template <int Runs, int Columns>
 NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, Block& block, Block& before,
                             Fetch<uint16_t>& fetch, int64_t lines) {
@@ -259,9 +261,11 @@ NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, 
   const auto product3 = [&]() __attribute__((always_inline)) {
     if constexpr (Runs == 2 && Columns == 2) multiply_tiles<3>();
   };
+  // Requests that come all at once would hold up the products.
   const auto then_rows = [&]<int Part>() __attribute__((always_inline)) {
     multiply_tiles<0>();
     product1();
+    fetch.next(lines);
     rows0.template operator()<Part>();
     product2();
     product3();
@@ -270,6 +274,7 @@ NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, 
   const auto then_columns = [&]<int Part>() __attribute__((always_inline)) {
     multiply_tiles<0>();
     product2();
+    fetch.next(lines);
     columns0.template operator()<Part>();
     product1();
     product3();
@@ -325,7 +330,7 @@ void taps_panels(const PartsPanel* panels, int64_t count) {
   for (int64_t panel = 0; panel < count; ++panel) {
     const PartsPanel& g = panels[panel];
     Fetch<uint16_t> fetch(g.next);
-    const int64_t all = ceil_div(g.run_count, 2) * ceil_div(g.vectors, 2) * g.taps * g.steps;
+    const int64_t all = ceil_div(g.run_count, 2) * ceil_div(g.vectors, 2) * g.taps * g.steps * kFetches;
     const int64_t lines =
         ceil_div(g.next.size * static_cast<int64_t>(sizeof(uint16_t)), kLineBytes * max64(1, all));
     for (int64_t i = 0; i < g.run_count; i += 2) {

@@ -43,10 +43,10 @@ struct PartsKernels {
   int64_t lanes, max_vectors, tile_rows;  // pixels of a full run
   // One after the other; results of the last few may be stored late.
   void (*taps_panels)(const PartsPanel* panels, int64_t count);
-  // Pixels of `width` elements, from[p * from_step + c] where c < channels and zeros behind them; `width` is a multiple
-  // of kPartsDepth.
+  // Pixels of `width` elements, from[p * from_step + c] where c < channels and zeros behind them, to elements p * to_step
+  // + c; `width` is a multiple of kPartsDepth.
   void (*split_pixels)(const float* from, int64_t from_step, int64_t pixels, int64_t channels, int64_t width,
-                       uint16_t* to);
+                       uint16_t* to, int64_t to_step);
   // A panel of gemm.h (rows, vectors * lanes), rows a multiple of kPartsDepth, to that of PartsPanel.
   void (*split_panel)(const float* from, int64_t rows, int64_t vectors, uint16_t* to);
 };
