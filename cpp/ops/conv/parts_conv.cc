@@ -97,10 +97,9 @@ struct PartsConv {
 
 }  // namespace
 
-bool parts_conv_suits(const TapConvAxis&, const TapConvAxis&, int64_t groups, const Image<const float>& x,
-                      const Image<float>& y) {
-  return parts_kernels() != nullptr && x.c / groups >= kFewestChannels && y.c / groups >= kFewestOutputs &&
-         y.n * y.h * y.w >= kFewestPixels;
+bool parts_conv_suits(int64_t in_group, int64_t out_group, int64_t results) {
+  return parts_kernels() != nullptr && in_group >= kFewestChannels && out_group >= kFewestOutputs &&
+         results >= kFewestPixels;
 }
 
 void parts_conv(const TapConvAxis& whole_h, const TapConvAxis& whole_w, int64_t groups, Image<const float> x,

@@ -5,9 +5,8 @@
 
 namespace neocog {
 
-// Whether there are such kernels, and sums and results enough to pay for splitting.
-bool parts_conv_suits(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, const Image<const float>& x,
-                      const Image<float>& y);
+// Whether there are such kernels, and channels of a group and results, of one channel, enough to pay for splitting.
+bool parts_conv_suits(int64_t in_group, int64_t out_group, int64_t results);
 
 void parts_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const float> x,
                 Weights<float> weight, int64_t kernel_h, int64_t kernel_w, WeightRole, const Epilogue<float>&,

@@ -63,7 +63,7 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     return;
   }
   if constexpr (std::is_same_v<T, float>) {
-    if (parts_conv_suits(h, w, groups, x, y)) {
+    if (parts_conv_suits(x.c / groups, y.c / groups, y.n * y.h * y.w)) {
       parts_conv(h, w, groups, x, weight, kernel_h, kernel_w, role, epilogue, y);
       return;
     }

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <numeric>
 
+#include "ops/conv/parts_conv.h"
 #include "ops/conv/winograd_plan.h"
 
 namespace neocog {
@@ -17,10 +18,10 @@ struct CountWeights {
   decltype(ConvCounts::direct) direct;
   decltype(ConvCounts::winograd) winograd;
 };
-constexpr CountWeights kSums{{0.122, 0.115, 0.00243, 0.788, 5.67, 1.99},
-                             {0.128, 0.156, 2.58, 1.27, 3.4, 4.42, 0.915, 0.31, 0.876}};
-constexpr CountWeights kGradients{{0.122, 0, 0.5, 1.55, 5.25, 0},
-                                  {0.146, 0, 2.36, 1.07, 2.17, 7.96, 0, 0.335, 0.555}};
+constexpr CountWeights kSums{{0.122, 0.115, 0.00243, 0.788, 5.67, 1.99, 0.05, 0.05, 1.5, 7},
+                             {0.128, 0.156, 2.58, 1.27, 3.4, 4.42, 0.915, 0.31, 0.876, 0.07}};
+constexpr CountWeights kGradients{{0.122, 0, 0.5, 1.55, 5.25, 0, 0, 0, 0, 0},
+                                  {0.146, 0, 2.36, 1.07, 2.17, 7.96, 0, 0.335, 0.555, 0}};
 
 // Tiles and points of an axis, in all remainders of a step.
 struct AxisTiles {
@@ -67,13 +68,18 @@ ConvCounts conv_counts(const ConvGeometry& g, ConvUse use) {
   ConvCounts counts;
   auto& direct = counts.direct;
   const double products = groups * smaller * taps * channels * vectors;
-  direct[transposed && apart ? ConvCounts::kProductsApart : ConvCounts::kProducts] = products;
-  direct[ConvCounts::kStored] = groups * (transposed ? larger : smaller) * vectors;
-  direct[ConvCounts::kLoaded] = groups * (transposed ? smaller : larger) * in_vectors;
+  const double written = groups * (transposed ? larger : smaller);
+  const bool in_parts = !weight && parts_conv_suits(in, out, static_cast<int64_t>(written / groups));
+  direct[in_parts ? (transposed && apart ? ConvCounts::kProductsInPartsApart : ConvCounts::kProductsInParts)
+                  : (transposed && apart ? ConvCounts::kProductsApart : ConvCounts::kProducts)] = products;
+  direct[ConvCounts::kStored] = written * vectors;
+  direct[in_parts ? ConvCounts::kLoadedInParts : ConvCounts::kLoaded] =
+      groups * (transposed ? smaller : larger) * in_vectors;
   const double packed = groups * taps * channels * vectors;
+  if (in_parts) direct[ConvCounts::kPackedInParts] = packed;
   if (transposed && apart) {  // every phase reads lines that hold others' taps
     direct[ConvCounts::kPackedApart] = packed * static_cast<double>(g.h.stride * g.w.stride);
-  } else {
+  } else if (!in_parts) {
     direct[ConvCounts::kPacked] = packed;
   }
 
@@ -90,7 +96,12 @@ ConvCounts conv_counts(const ConvGeometry& g, ConvUse use) {
                          phases * part * channels * vectors;
   const bool few = !weight && winograd_few(g, static_cast<int64_t>(batch * h.tiles * w.tiles), false);
   auto& winograd = counts.winograd;
-  winograd[few ? ConvCounts::kFewProducts : ConvCounts::kPointProducts] =
+  const bool points_in_parts =
+      !weight && !few &&
+      winograd_in_parts(winograd_points(taps_h) * winograd_points(taps_w), in, static_cast<int64_t>(phases), out);
+  winograd[few               ? ConvCounts::kFewProducts
+           : points_in_parts ? ConvCounts::kPointProductsInParts
+                             : ConvCounts::kPointProducts] =
       points * phases * part * channels * vectors;
   winograd[ConvCounts::kInputs] = points * (transposed ? 1 : phases) * in_vectors;
   winograd[ConvCounts::kOutputs] = points * (transposed ? phases : 1) * vectors;

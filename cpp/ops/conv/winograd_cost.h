@@ -11,10 +11,23 @@ namespace neocog {
 
 enum class ConvUse { kForward, kTransposed, kWeight };
 
-// Vectors of 16 output channels, whatever the instruction set: choices do not depend on it, nor on threads,
-// as results would. Counts that a use does not have are zero.
+// Vectors of 16 output channels, whatever the instruction set: choices do not depend on threads, as results would, nor on
+// vectors; where there are products in parts (ops/gemm/parts.h), these are counted by themselves. Counts that a use does
+// not have are zero.
 struct ConvCounts {
-  enum Direct : size_t { kProducts, kProductsApart, kStored, kLoaded, kPacked, kPackedApart, kDirectCounts };
+  enum Direct : size_t {
+    kProducts,
+    kProductsApart,
+    kStored,
+    kLoaded,
+    kPacked,
+    kPackedApart,
+    kProductsInParts,
+    kProductsInPartsApart,
+    kLoadedInParts,
+    kPackedInParts,
+    kDirectCounts
+  };
   enum Winograd : size_t {
     kPointProducts,
     kFewProducts,  // of few tiles (winograd_few_tiles-inl.h)
@@ -25,6 +38,7 @@ struct ConvCounts {
     kFewKernels,
     kMoved,  // elements (space_to_depth.h)
     kMovedKernels,
+    kPointProductsInParts,
     kWinogradCounts
   };
   std::array<double, kDirectCounts> direct{};

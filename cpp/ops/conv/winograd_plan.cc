@@ -17,6 +17,8 @@ namespace {
 constexpr int64_t kLine = kWinogradLine;
 // Transformed inputs and sums of a block: a good part of a second-level cache of 2 MB, ...
 constexpr int64_t kBlockBytes = 1 << 20;
+// Kernels of a panel in parts, for all points.
+constexpr int64_t kPartsKernels = 640 << 10;
 // ... but reading the inputs from further away costs less than reading the weights more often; and more gains
 // nothing.
 constexpr int64_t kFewTiles = 32, kManyTiles = 96;
@@ -82,6 +84,13 @@ int64_t smaller_side(const ConvGeometry& g, int64_t h, int64_t w) {
 
 }  // namespace
 
+bool winograd_in_parts(int64_t points, int64_t in, int64_t in_phases, int64_t out) {
+  const PartsKernels* const kernels = parts_kernels();
+  if (kernels == nullptr || in % kPartsDepth != 0) return false;
+  const int64_t columns = std::min(kernels->max_vectors * kernels->lanes, round_up(out, kernels->lanes));
+  return points * in * in_phases * columns * kParts * static_cast<int64_t>(sizeof(uint16_t)) <= kPartsKernels;
+}
+
 bool winograd_few(const ConvGeometry& g, int64_t tiles, bool kept) {
   const Few& most = kept ? kFewKept : kFewOnce;
   const int64_t pairs = g.in_channels / g.groups * (g.out_channels / g.groups);
@@ -114,7 +123,7 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
                     0,
                     one,
                     few,
-                    parts && !one && !few && in % kPartsDepth == 0,
+                    parts && !one && !few && winograd_in_parts(h.points * w.points, in, window.in_phases(), out),
                     1,
                     1,
                     1,

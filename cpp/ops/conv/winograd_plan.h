@@ -176,6 +176,10 @@ struct WinogradPlan {
   int64_t narrow_cols() const { return w.last < w.tile ? 1 : 0; }
 };
 
+// Whether products of so many points are made in parts (parts.h): where all points of a panel of kernels stay in the
+// second-level cache. Those of 3x3, 36 points, do not, and reading them takes as long as the products.
+bool winograd_in_parts(int64_t points, int64_t in, int64_t in_phases, int64_t out);
+
 // Whether kernels are transformed at each use, with so many tiles in all images.
 bool winograd_few(const ConvGeometry&, int64_t tiles, bool kept);
 
