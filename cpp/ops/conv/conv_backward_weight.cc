@@ -11,6 +11,7 @@
 #include "ops/conv/conv_axis.h"
 #include "ops/conv/far_taps.h"
 #include "ops/conv/narrow_groups.h"
+#include "ops/conv/parts_conv.h"
 #include "ops/conv/space_to_depth.h"
 #include "ops/conv/strip.h"
 #include "ops/conv/turned.h"
@@ -165,6 +166,10 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
     }
   }
   if constexpr (std::is_same_v<T, float>) {
+    if (parts_backward_weight_suits(g, x, dy)) {
+      parts_backward_weight(x, dy, dw, sums_of);
+      return;
+    }
     if (space_to_depth_suits_weight<T>(g)) {
       space_to_depth_backward_weight(g, x, dy, dw, sums_of);
       return;

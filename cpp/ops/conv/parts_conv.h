@@ -12,4 +12,8 @@ void parts_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Imag
                 Weights<float> weight, int64_t kernel_h, int64_t kernel_w, WeightRole, const Epilogue<float>&,
                 Image<float> y);
 
+// The same for the weight gradient, for 1x1 alone.
+bool parts_backward_weight_suits(const ConvGeometry&, const Image<const float>& x, const Image<const float>& dy);
+void parts_backward_weight(Image<const float> x, Image<const float> dy, float* dw, const OperandSums<float>&);
+
 }  // namespace neocog
