@@ -16,7 +16,7 @@ namespace neocog {
 namespace {
 
 // Of dw, by an item, and of the pixels, at a time: both operands and the sums of a block share the second-level cache.
-constexpr int64_t kBlockRows = 256, kBlockColumns = 256, kPixels = 256;
+constexpr int64_t kBlockRows = 384, kBlockColumns = 256, kPixels = 256;
 // Rows of dy that are turned at a time, in the first-level cache.
 constexpr int64_t kTurned = 32;
 // Pixels are cut by the geometry alone, never by the number of threads: sums keep their order.
