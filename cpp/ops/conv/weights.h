@@ -80,8 +80,7 @@ enum KeptForm : int64_t {
   kCopies,
   kBf16Panels,
   kSpaceToDepth,
-  kTapParts,
-  kWinogradParts
+  kTapParts
 };
 
 template <class T>

@@ -54,23 +54,8 @@ void prepare_all(const WinogradCall<T>& call, T* all, const std::vector<Winograd
                });
 }
 
-// The same in parts.
 template <class T>
-void split_all(const WinogradCall<T>& call, uint16_t* all, const std::vector<WinogradWorkspace<T>>& spaces) {
-  const WinogradPlan& plan = call.plan;
-  const int64_t parts = ceil_div(plan.in_group, kFilterChannels);
-  static_assert(kFilterChannels == kPartsDepth);
-  parallel_for(call.geometry.groups * plan.panels() * parts, static_cast<int>(spaces.size()),
-               [&](int64_t item, int thread) {
-                 const int64_t c0 = item % parts * kFilterChannels, index = item / parts;
-                 const int64_t g = index / plan.panels(), panel = index % plan.panels();
-                 call.filters.split_kernels(*parts_kernels(), g, panel, c0, c0 + kFilterChannels, spaces[thread].taps,
-                                            spaces[thread].u, all + kParts * index * plan.size_kernels());
-               });
-}
-
-template <class T>
-void run_blocks(const WinogradCall<T>& call, const T* all, const uint16_t* all_parts, const std::vector<WinogradWorkspace<T>>& spaces) {
+void run_blocks(const WinogradCall<T>& call, const T* all, const std::vector<WinogradWorkspace<T>>& spaces) {
   const WinogradPlan& plan = call.plan;
   const int threads = static_cast<int>(spaces.size());
   const auto kernels = [&](int64_t g, int64_t panel) {
@@ -106,15 +91,6 @@ void run_blocks(const WinogradCall<T>& call, const T* all, const uint16_t* all_p
             }
             const int64_t next = last ? panel0 : panel + 1, then = last ? end % plan.in_phases : place;
             const int64_t of_place = plan.in_group * call.filters.width(next);
-            if (plan.in_parts) {
-              const auto parts = [&](int64_t i) {
-                return all_parts + kParts * (g * plan.panels() + i) * plan.size_kernels();
-              };
-              call.multiply_parts(*parts_kernels(), panel, place, end, block, parts(panel), panel_m(panel),
-                                  {parts(next) + kParts * then * of_place, kParts * plan.at_once * of_place}, space);
-              if (end == plan.in_phases) call.finish_panel(g, panel, block, panel_m(panel), space);
-              continue;
-            }
             const Ahead<T> after{kernels(g, next) + then * of_place, plan.at_once * of_place};
             call.multiply(panel, place, end, block, space.v, kernels(g, panel), panel_m(panel), after, space);
             if (end == plan.in_phases) call.finish_panel(g, panel, block, panel_m(panel), space);
@@ -172,20 +148,16 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
   const int64_t groups = g.groups;
   const WinogradWindow window = winograd_window(g, role, beside);
   const bool kept = weight.kept != nullptr;
-  const WinogradPlan plan =
-      winograd_plan(g, x, y, window, kept, parts_kernels() != nullptr && most_terms >= kWinogradTerms);
+  const WinogradPlan plan = winograd_plan(g, x, y, window, kept);
   const int threads = threads_for(plan.one_block ? groups * std::max(plan.rows, plan.split.panels)
                                                  : groups * plan.blocks_h * plan.blocks_w * plan.chunks);
   // Else each thread prepares those of its panels.
   const bool shared_kernels = kept || !(plan.one_block || plan.few);
-  const int64_t all_kernels =
-      shared_kernels ? groups * plan.panels() * plan.size_kernels() * (plan.in_parts ? kParts : 1) : 0;
-  const int64_t shared = plan.one_block ? groups * plan.size_v() : plan.in_parts ? 0 : weight.scratch(all_kernels);
-  const int64_t shared_parts = plan.in_parts ? weight.scratch(all_kernels) : 0;
+  const int64_t all_kernels = shared_kernels ? groups * plan.panels() * plan.size_kernels() : 0;
+  const int64_t shared = plan.one_block ? groups * plan.size_v() : weight.scratch(all_kernels);
   const int64_t size_v = plan.one_block ? 0 : plan.size_v(),
                 size_u = plan.few         ? plan.w.points * kWinogradRun * plan.panel
                          : plan.one_block ? plan.size_u()
-                         : plan.in_parts  ? plan.points() * plan.in_phases * kFilterChannels * plan.panel
                                           : 0;
   const int64_t taps = !plan.few ? plan.h.taps * plan.w.taps * kFilterChannels * plan.panel
                        : kept    ? 0
@@ -198,14 +170,11 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
   const int64_t results =
       y.channels_last() ? 0 : plan.tiles * plan.h.tile * plan.w.tile * plan.panel * plan.out_phases;
 
-  Scratch scratch(Scratch::bytes_of<T>(shared) + Scratch::bytes_of<uint16_t>(shared_parts) +
-                  Scratch::bytes_of<T>(plan.in_group) +
+  Scratch scratch(Scratch::bytes_of<T>(shared) + Scratch::bytes_of<T>(plan.in_group) +
                   threads * (Scratch::bytes_of<T>(size_v) + Scratch::bytes_of<T>(plan.size_m()) +
                              Scratch::bytes_of<T>(size_u) + Scratch::bytes_of<T>(taps) +
                              Scratch::bytes_of<T>(strip) + Scratch::bytes_of<T>(results) +
-                             8 * Scratch::bytes_of<int64_t>(plan.tiles) +
-                             Scratch::bytes_of<uint16_t>(plan.size_parts()) +
-                             Scratch::bytes_of<Bf16Run>(plan.in_parts ? plan.tiles : 0)));
+                             8 * Scratch::bytes_of<int64_t>(plan.tiles)));
   T* const one_v = plan.one_block ? scratch.take<T>(shared) : nullptr;
   T* const zeros = scratch.take<T>(plan.in_group);
   std::fill_n(zeros, plan.in_group, T(0));
@@ -219,8 +188,6 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
     space.results = scratch.take<T>(results);
     for (int64_t*& list : space.row) list = scratch.take<int64_t>(plan.tiles);
     for (int64_t*& list : space.out) list = scratch.take<int64_t>(plan.tiles);
-    space.parts = scratch.take<uint16_t>(plan.size_parts());
-    space.run = scratch.take<Bf16Run>(plan.in_parts ? plan.tiles : 0);
   }
   // Where outputs lie apart, who asked reads y once more.
   if (epilogue.moments != nullptr && plan.out_phases == 1 && (window.remainders() == 1 || window.beside)) {
@@ -230,25 +197,19 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
   const WinogradCall<T> call{plan,      filters, window, g, x, epilogue, y, zeros, Finish<T>(epilogue),
                              most_terms};
   const T* all = nullptr;
-  const uint16_t* all_parts = nullptr;
   if (shared_kernels) {
-    const KeptWeights::Key key{plan.in_parts ? kWinogradParts : plan.few ? kWinogradTaps : kWinogradKernels,
+    const KeptWeights::Key key{plan.few ? kWinogradTaps : kWinogradKernels,
                                gemm_kernels<T>().lanes,
                                static_cast<int64_t>(role),
                                groups,
                                plan.split.panels,
                                plan.size_kernels()};
-    if (plan.in_parts) {
-      all_parts = weight.template form<uint16_t>(key, all_kernels, scratch,
-                                                 [&](uint16_t* to) { split_all(call, to, spaces); });
-    } else {
-      all = weight.form(key, all_kernels, scratch, [&](T* to) { prepare_all(call, to, spaces); });
-    }
+    all = weight.form(key, all_kernels, scratch, [&](T* to) { prepare_all(call, to, spaces); });
   }
   if (plan.one_block) {
     run_one_block(call, one_v, spaces);
   } else {
-    run_blocks(call, all, all_parts, spaces);
+    run_blocks(call, all, spaces);
   }
 }
 

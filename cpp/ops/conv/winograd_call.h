@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 
-#include "ops/conv/bf16_plan.h"
 #include "ops/conv/tap_span.h"
 #include "ops/conv/winograd_filters.h"
 #include "ops/conv/winograd_pairs.h"
@@ -19,8 +18,6 @@ template <class T>
 struct WinogradWorkspace {
   T *v, *m, *u, *taps, *strip, *results;
   std::array<int64_t*, 4> row, out;  // tiles that have a point, by its kind
-  uint16_t* parts;                   // v of a block in parts: (points, tiles, channels)
-  Bf16Run* run;                      // of its tiles
 };
 
 // What every item of a call shares.
@@ -52,20 +49,12 @@ struct WinogradCall {
         x, g * plan.in_group, plan.in_group, window, plan.h, plan.w, part,
         {phase0, phase0 + end - begin, begin == 0}, zeros, space.strip,
         [&](const T* const* pixel, int64_t row, int64_t col, int64_t phase) {
-          const int64_t tile = plan.in_parts ? 0 : place(row, col, block);
+          const int64_t tile = place(row, col, block);
           winograd_kernels<T>().input(
               {pixel, plan.in_group, plan.h.taps, plan.w.taps, plan.h.size(row % plan.h.tiles),
                plan.w.size(col), v + tile * plan.tile_v + (filters.place(phase) - begin) * plan.in_group,
                plan.point_v, plan.run, plan.run_v, winograd_finite(geometry.h, phase / window.in_w),
                winograd_finite(geometry.w, phase % window.in_w)});
-          if (plan.in_parts) {
-            // While they are near.
-            parts_kernels()->split_pixels(v + (filters.place(phase) - begin) * plan.in_group, plan.point_v, plan.points(), plan.in_group,
-                                          plan.in_group,
-                                          space.parts + kParts * (place(row, col, block) * plan.tile_v +
-                                                                  (filters.place(phase) - begin) * plan.in_group),
-                                          block.tiles() * plan.tile_v);
-          }
         });
   }
 
@@ -134,64 +123,6 @@ struct WinogradCall {
                             T(0), next.part(i, i + 1, sums), begin > span.begin || i > 0});
       }
     }
-  }
-
-  // multiply() in parts.
-  void multiply_parts(const PartsKernels& kernels, int64_t panel, int64_t begin, int64_t end, const TileBlock& block,
-                      const uint16_t* u, T* m, Ahead<uint16_t> after, const WinogradWorkspace<T>& space) const {
-    const int64_t columns = filters.width(panel), point_u = plan.point_u(columns), tiles = block.tiles();
-    const int64_t depth = plan.at_once * plan.in_group, of_place = plan.in_group * columns;
-    // All tiles, whichever have the point: the others' sums go nowhere.
-    const int64_t runs = tile_runs(kernels.tile_rows, 1, tiles, depth, depth, 0, columns, space.run, space.out[0]);
-    for (int kind = 1; kind < 4; ++kind) {
-      int64_t tile = 0;
-      for (int64_t row = block.row0; row < block.row1; ++row) {
-        const bool high = plan.h.size(row % plan.h.tiles) == plan.h.tile;
-        for (int64_t col = block.col0; col < block.col1; ++col, ++tile) {
-          const bool lacks = ((kind & 1) != 0 && !high) || ((kind & 2) != 0 && plan.w.size(col) != plan.w.tile);
-          space.out[kind][tile] = lacks ? -1 : space.out[0][tile];
-        }
-      }
-    }
-    std::array<PartsPanel, kWinogradMostPoints> panels;
-    std::array<int64_t, kWinogradMostPoints> tap;
-    int64_t count = 0;
-    for (int64_t p = 0; p < plan.points(); ++p) {
-      const int64_t row = p / plan.w.points, col = p % plan.w.points;
-      const bool infinite_h = row == plan.h.points - 1, infinite_w = col == plan.w.points - 1;
-      if (no_output(panel % plan.out_phases, infinite_h, infinite_w)) {
-        std::fill_n(m + p * plan.point_m(columns), tiles * columns, T(0));
-        continue;
-      }
-      const PlaceSpan span =
-          plan.in_phases > 1 ? winograd_places(geometry, infinite_h, infinite_w) : PlaceSpan{0, 1};
-      const int64_t first = std::max(begin, span.begin), last = std::min(end, span.end);
-      if (first >= last) continue;
-      tap[count] = (first - begin) * plan.in_group;
-      PartsPanel& product = panels[count];
-      product = {space.parts + kParts * p * tiles * depth,
-                 space.run,
-                 runs,
-                 &tap[count],
-                 1,
-                 (last - first) * plan.in_group / kPartsDepth,
-                 u + kParts * (p * point_u + first * of_place),
-                 columns / kernels.lanes,
-                 columns,
-                 nullptr,
-                 m + p * plan.point_m(columns),
-                 space.out[kind_of(p)],
-                 false,
-                 0.0f,
-                 p + 1 < plan.points() ? Ahead<uint16_t>{u + kParts * ((p + 1) * point_u + begin * of_place),
-                                                         kParts * (end - begin) * of_place}
-                                       : after,
-                 begin > span.begin,
-                 nullptr,
-                 begin > span.begin ? 0 : columns};
-      ++count;
-    }
-    kernels.taps_panels(panels.data(), count);
   }
 
   // The same of all phases and tiles, from the taps of the panel.

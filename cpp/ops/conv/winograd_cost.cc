@@ -18,10 +18,10 @@ struct CountWeights {
   decltype(ConvCounts::direct) direct;
   decltype(ConvCounts::winograd) winograd;
 };
-constexpr CountWeights kSums{{0.122, 0.115, 0.00243, 0.788, 5.67, 1.99, 0.05, 0.05, 1.5, 7},
-                             {0.128, 0.156, 2.58, 1.27, 3.4, 4.42, 0.915, 0.31, 0.876, 0.07}};
+constexpr CountWeights kSums{{0.122, 0.115, 0.00243, 0.788, 5.67, 1.99, 0.0756, 0.0577, 2.72, 19.2},
+                             {0.128, 0.156, 2.58, 1.27, 3.4, 4.42, 0.915, 0.31, 0.876}};
 constexpr CountWeights kGradients{{0.122, 0, 0.5, 1.55, 5.25, 0, 0, 0, 0, 0},
-                                  {0.146, 0, 2.36, 1.07, 2.17, 7.96, 0, 0.335, 0.555, 0}};
+                                  {0.146, 0, 2.36, 1.07, 2.17, 7.96, 0, 0.335, 0.555}};
 
 // Tiles and points of an axis, in all remainders of a step.
 struct AxisTiles {
@@ -96,12 +96,7 @@ ConvCounts conv_counts(const ConvGeometry& g, ConvUse use) {
                          phases * part * channels * vectors;
   const bool few = !weight && winograd_few(g, static_cast<int64_t>(batch * h.tiles * w.tiles), false);
   auto& winograd = counts.winograd;
-  const bool points_in_parts =
-      !weight && !few &&
-      winograd_in_parts(winograd_points(taps_h) * winograd_points(taps_w), in, static_cast<int64_t>(phases), out);
-  winograd[few               ? ConvCounts::kFewProducts
-           : points_in_parts ? ConvCounts::kPointProductsInParts
-                             : ConvCounts::kPointProducts] =
+  winograd[few ? ConvCounts::kFewProducts : ConvCounts::kPointProducts] =
       points * phases * part * channels * vectors;
   winograd[ConvCounts::kInputs] = points * (transposed ? 1 : phases) * in_vectors;
   winograd[ConvCounts::kOutputs] = points * (transposed ? phases : 1) * vectors;

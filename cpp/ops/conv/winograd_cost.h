@@ -38,7 +38,6 @@ struct ConvCounts {
     kFewKernels,
     kMoved,  // elements (space_to_depth.h)
     kMovedKernels,
-    kPointProductsInParts,
     kWinogradCounts
   };
   std::array<double, kDirectCounts> direct{};

@@ -5,7 +5,6 @@
 #include <array>
 
 #include "ops/conv/winograd_plan.h"
-#include "ops/gemm/parts.h"
 
 namespace neocog {
 
@@ -27,29 +26,11 @@ struct WinogradFilters {
 
   // u (points, places of the phases of the inputs, channels, panel's columns): channels c0 to c1.
   void transform_kernels(int64_t g, int64_t panel, int64_t c0, int64_t c1, T* taps, T* u) const {
-    const int64_t columns = width(panel);
-    transform_kernels(g, panel, c0, c1, taps, u + c0 * columns, plan.in_group * columns, plan.point_u(columns));
-  }
-  // The same with these distances from a place, and from a point, to the next.
-  void transform_kernels(int64_t g, int64_t panel, int64_t c0, int64_t c1, T* taps, T* u, int64_t of_place,
-                         int64_t of_point) const {
     const int64_t out_phase = panel % plan.out_phases, columns = width(panel);
     for (int64_t phase = 0; phase < plan.in_phases; ++phase) {
       pack_taps(g, panel / plan.out_phases, phase + out_phase, c0, c1, taps);
       winograd_kernels<T>().filter(plan.h.taps, plan.w.taps, taps, (c1 - c0) * columns,
-                                   u + place(phase) * of_place, of_point);
-    }
-  }
-  // All of a panel in parts (parts.h). `one` is workspace for kFilterChannels channels.
-  void split_kernels(const PartsKernels& parts, int64_t g, int64_t panel, int64_t c0, int64_t c1, T* taps,
-                     float* one, uint16_t* u) const {
-    const int64_t columns = width(panel), of_place = (c1 - c0) * columns, of_point = plan.in_phases * of_place;
-    transform_kernels(g, panel, c0, c1, taps, one, of_place, of_point);
-    for (int64_t p = 0; p < plan.points(); ++p) {
-      for (int64_t place = 0; place < plan.in_phases; ++place) {
-        parts.split_panel(one + p * of_point + place * of_place, c1 - c0, columns / parts.lanes,
-                          u + kParts * (p * plan.point_u(columns) + (place * plan.in_group + c0) * columns));
-      }
+                                   u + (place(phase) * plan.in_group + c0) * columns, plan.point_u(columns));
     }
   }
 

@@ -17,8 +17,6 @@ namespace {
 constexpr int64_t kLine = kWinogradLine;
 // Transformed inputs and sums of a block: a good part of a second-level cache of 2 MB, ...
 constexpr int64_t kBlockBytes = 1 << 20;
-// Kernels of a panel in parts, for all points.
-constexpr int64_t kPartsKernels = 640 << 10;
 // ... but reading the inputs from further away costs less than reading the weights more often; and more gains
 // nothing.
 constexpr int64_t kFewTiles = 32, kManyTiles = 96;
@@ -84,13 +82,6 @@ int64_t smaller_side(const ConvGeometry& g, int64_t h, int64_t w) {
 
 }  // namespace
 
-bool winograd_in_parts(int64_t points, int64_t in, int64_t in_phases, int64_t out) {
-  const PartsKernels* const kernels = parts_kernels();
-  if (kernels == nullptr || in % kPartsDepth != 0) return false;
-  const int64_t columns = std::min(kernels->max_vectors * kernels->lanes, round_up(out, kernels->lanes));
-  return points * in * in_phases * columns * kParts * static_cast<int64_t>(sizeof(uint16_t)) <= kPartsKernels;
-}
-
 bool winograd_few(const ConvGeometry& g, int64_t tiles, bool kept) {
   const Few& most = kept ? kFewKept : kFewOnce;
   const int64_t pairs = g.in_channels / g.groups * (g.out_channels / g.groups);
@@ -99,7 +90,7 @@ bool winograd_few(const ConvGeometry& g, int64_t tiles, bool kept) {
 
 template <class T>
 WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const Image<T>& y,
-                           const WinogradWindow& window, bool kept, bool parts) {
+                           const WinogradWindow& window, bool kept) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const int64_t groups = g.groups, in = x.c / groups, out = y.c / groups;
   const int64_t images = y.n * window.remainders();
@@ -123,7 +114,6 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
                     0,
                     one,
                     few,
-                    parts && !one && !few && winograd_in_parts(h.points * w.points, in, window.in_phases(), out),
                     1,
                     1,
                     1,
@@ -140,8 +130,7 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
     plan.chunks = std::min(plan.split.panels, ceil_div(threads_for(groups * plan.split.panels), groups));
   } else if (!one) {
     const int64_t sums = plan.at_once < plan.in_phases ? plan.split.vectors * plan.lanes : plan.panel;
-    const int64_t bytes = plan.points() * (plan.in_parts ? sums : depth + sums) * static_cast<int64_t>(sizeof(T)) +
-                          plan.size_parts_of_tile() * static_cast<int64_t>(sizeof(uint16_t));
+    const int64_t bytes = plan.points() * (depth + sums) * static_cast<int64_t>(sizeof(T));
     const int64_t most =
         std::clamp(kBlockBytes / bytes, kFewTiles, kManyTiles * kWinogradMostPoints / plan.points());
     int64_t most_cols = std::max<int64_t>(1, window.beside ? most / window.step_w : most);
@@ -163,8 +152,8 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   }
   plan.run = few ? kWinogradRun : depth;
   const bool by_point = few || depth < kLongRun;
-  plan.point_v = by_point && !plan.in_parts ? round_up(plan.tiles * plan.run, kLine) + kLine : depth;
-  plan.tile_v = by_point || plan.in_parts ? plan.run : plan.points() * depth;
+  plan.point_v = by_point ? round_up(plan.tiles * plan.run, kLine) + kLine : depth;
+  plan.tile_v = by_point ? plan.run : plan.points() * depth;
   plan.run_v = few ? plan.points() * plan.point_v : 0;
   return plan;
 }
@@ -193,7 +182,7 @@ bool winograd_suits_weight(const ConvGeometry& g) {
 
 #define NEOCOG_INSTANTIATE(T)                                                                         \
   template WinogradPlan winograd_plan<T>(const ConvGeometry&, const Image<const T>&, const Image<T>&, \
-                                         const WinogradWindow&, bool, bool);                          \
+                                         const WinogradWindow&, bool);                                \
   template bool winograd_suits<T>(const ConvGeometry&, WeightRole);                                   \
   template bool winograd_suits_weight<T>(const ConvGeometry&);
 NEOCOG_INSTANTIATE(float)

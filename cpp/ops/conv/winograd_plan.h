@@ -9,7 +9,6 @@
 #include "ops/conv/winograd.h"
 #include "ops/conv/winograd_kernels.h"
 #include "ops/gemm/gemm.h"
-#include "ops/gemm/parts.h"
 
 namespace neocog {
 
@@ -126,7 +125,6 @@ struct WinogradPlan {
   int64_t rows;                         // of tiles, in all images
   bool one_block;                       // kernels are not kept, but transformed where they are used
   bool few;                             // kernels are transformed each time they are used, from their taps
-  bool in_parts;                        // products of parts.h
   int64_t blocks_h, blocks_w, chunks;   // blocks, and items that share a block's inputs
   int64_t cols;                         // of tiles, in all blocks but the last of a row
   int64_t tiles;                        // of the largest block
@@ -136,7 +134,6 @@ struct WinogradPlan {
   int64_t panels() const { return split.panels * out_phases; }  // phases of the same columns side by side
   int64_t points() const { return h.points * w.points; }
   int64_t size_v() const {
-    if (in_parts) return points() * point_v;  // of one tile
     return few ? ceil_div(in_group, run) * run_v : std::max(tiles * tile_v, points() * point_v);
   }
   // Sums of products, from a point to the next; those of a panel; of all, if the phases of the inputs are
@@ -145,9 +142,6 @@ struct WinogradPlan {
   int64_t panel_m(int64_t i) const { return points() * (tiles * split.begin(i) * lanes + i * kWinogradLine); }
   int64_t size_m() const { return at_once < in_phases ? panel_m(split.panels) : points() * point_m(panel); }
   int64_t point_u(int64_t width) const { return in_phases * in_group * width + kWinogradLine; }
-  // The inputs in parts, of a tile and of a block.
-  int64_t size_parts_of_tile() const { return in_parts ? kParts * points() * at_once * in_group : 0; }
-  int64_t size_parts() const { return tiles * size_parts_of_tile(); }
   int64_t size_u() const { return points() * point_u(panel); }
   // The taps of a panel, and of a run of its channels, for `few`.
   int64_t size_taps() const { return in_group * h.taps * w.taps * panel; }
@@ -176,15 +170,11 @@ struct WinogradPlan {
   int64_t narrow_cols() const { return w.last < w.tile ? 1 : 0; }
 };
 
-// Whether products of so many points are made in parts (parts.h): where all points of a panel of kernels stay in the
-// second-level cache. Those of 3x3, 36 points, do not, and reading them takes as long as the products.
-bool winograd_in_parts(int64_t points, int64_t in, int64_t in_phases, int64_t out);
-
 // Whether kernels are transformed at each use, with so many tiles in all images.
 bool winograd_few(const ConvGeometry&, int64_t tiles, bool kept);
 
 template <class T>
 WinogradPlan winograd_plan(const ConvGeometry&, const Image<const T>& x, const Image<T>& y,
-                           const WinogradWindow&, bool kept, bool parts);
+                           const WinogradWindow&, bool kept);
 
 }  // namespace neocog

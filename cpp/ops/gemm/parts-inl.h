@@ -112,8 +112,8 @@ void plain_row(const PartsPanel& g, int64_t at, int64_t j, float* sums) {
   }
 }
 
-// The sums of one or two runs by one or two vectors, which go to y while the tiles are busy with the next ones; sums that
-// are y are only looked at. Few instructions: the products wait for those before them.
+// The sums of one or two runs by one or two vectors, which go to y while the tiles are busy with the next ones. Few
+// instructions: the products wait for those before them.
 class Block {
  public:
   NEOCOG_INLINE void begin(const PartsPanel& g, const Bf16Run* run, int64_t runs, int64_t j) {
@@ -123,15 +123,7 @@ class Block {
     i_ = 0;
     last_ = runs == 1;
     const int64_t first = j * V::lanes;
-    if (g.y_step != 0) {
-      step_ = g.y_step;
-      from_ = g.y + run->first * step_ + first;
-      second_ = from_ + run->count * step_;
-      return;
-    }
-    step_ = 2 * V::lanes;
     from_ = sums_;
-    second_ = sums_ + kTileRows * step_;
     n0_ = min64(V::lanes, g.columns - first);
     n1_ = max64(0, min64(V::lanes, g.columns - first - V::lanes));
     plain_ = !g.accumulate && g.residual == nullptr && !g.clamp && n0_ + n1_ == 2 * V::lanes;
@@ -150,52 +142,33 @@ class Block {
       }
     }
   }
-  // Where the tiles store: rows `step()` apart, those of the second run from second() on.
-  NEOCOG_INLINE float* target(const PartsPanel& g, const Bf16Run* run, int64_t j) {
-    return g.y_step != 0 ? g.y + run->first * g.y_step + j * V::lanes : sums_;
-  }
+  NEOCOG_INLINE float* sums() { return sums_; }
 
   // Stores the next `count` rows, or what is left of them.
   NEOCOG_INLINE void store(int64_t count) {
     while (count > 0 && run_ != nullptr) {
       const int64_t n = min64(count, run_->count - i_);
       const int64_t* const out = g_->out + run_->first + i_;
-      if (g_->y_step != 0) {
-        look(out, n);
-      } else if (plain_) {
-        for (int64_t i = 0; i < n; ++i, from_ += step_) store_plain(out[i], i);
+      if (plain_) {
+        for (int64_t i = 0; i < n; ++i, from_ += kStep) store_plain(out[i], i);
       } else {
-        for (int64_t i = 0; i < n; ++i, from_ += step_) store_any(out[i], i);
+        for (int64_t i = 0; i < n; ++i, from_ += kStep) store_any(out[i], i);
       }
       count -= n;
       if ((i_ += n) < run_->count) continue;
       i_ = 0;
-      from_ = second_;
+      from_ = sums_ + kTileRows * kStep;
       run_ = last_ ? nullptr : run_ + 1;
       last_ = true;
     }
   }
 
  private:
-  static constexpr int64_t kFewSteps = 8;
+  static constexpr int64_t kFewSteps = 8, kStep = 2 * V::lanes;
 
   static NEOCOG_INLINE bool finite(V a, V b) {
     const V check = fma(a, V::zero(), b * V::zero());
     return unordered(check, check).m == 0;
-  }
-  NEOCOG_INLINE void look(const int64_t* out, int64_t n) {
-    const bool two = j_ + 1 < g_->vectors;
-    V check = V::zero();
-    for (int64_t i = 0; i < n; ++i) {
-      check = fma(V::load(from_ + i * step_), V::zero(), check);
-      if (two) check = fma(V::load(from_ + i * step_ + V::lanes), V::zero(), check);
-    }
-    if (unordered(check, check).m != 0) {
-      for (int64_t i = 0; i < n; ++i) {
-        if (out[i] >= 0) plain_row(*g_, run_->a + (i_ + i) * run_->step, j_, from_ + i * step_);
-      }
-    }
-    from_ += n * step_;
   }
   NEOCOG_INLINE void store_plain(int64_t at, int64_t i) {
     if (at < 0) return;
@@ -223,12 +196,12 @@ class Block {
     sum.store_n(y, n);
   }
 
-  alignas(64) float sums_[2 * kTileRows * 2 * V::lanes];
+  alignas(64) float sums_[2 * kTileRows * kStep];
   alignas(64) float bias_[2 * V::lanes];
   const PartsPanel* g_ = nullptr;
   const Bf16Run* run_ = nullptr;  // whose row i_ is next; null: none is left
-  float *from_ = nullptr, *second_ = nullptr;
-  int64_t j_ = 0, i_ = 0, step_ = 0, n0_ = 0, n1_ = 0;
+  float* from_ = nullptr;
+  int64_t j_ = 0, i_ = 0, n0_ = 0, n1_ = 0;
   bool last_ = false, plain_ = false;
 };
 
@@ -313,8 +286,8 @@ NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, 
   }
   product2();
   product3();
-  float *const sums = block.target(g, run, j), *const second = sums + (g.y_step != 0 ? run->count * g.y_step : kTileRows * 2 * V::lanes);
-  const int64_t bytes = (g.y_step != 0 ? g.y_step : 2 * V::lanes) * static_cast<int64_t>(sizeof(float));
+  constexpr int64_t bytes = 2 * V::lanes * static_cast<int64_t>(sizeof(float));
+  float *const sums = block.sums(), *const second = sums + kTileRows * 2 * V::lanes;
   store_tile<0>(sums, bytes);
   if constexpr (Columns == 2) store_tile<1>(sums + V::lanes, bytes);
   if constexpr (Runs == 2) store_tile<2>(second, bytes);

@@ -34,9 +34,6 @@ struct PartsPanel {
   Ahead<uint16_t> next = {};        // what will be needed after this panel
   bool accumulate = false;          // adds to y, and no bias
   const float* residual = nullptr;  // laid out as y: added to the sums before they are clamped
-  // Not 0: pixel i goes to i * y_step, `out` only says which are outputs, all columns exist, and y are the sums
-  // themselves; what is no output has memory, too.
-  int64_t y_step = 0;
 };
 
 struct PartsKernels {
