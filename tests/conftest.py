@@ -13,7 +13,17 @@ import pytest
 
 pytest.register_assert_rewrite("helpers", "against_torch")
 
-ISAS = ("scalar", "avx2", "avx512")
+ISAS = ("scalar", "avx2", "avx512", "amx")
+# Where products on AMX's tiles take part; elsewhere its kernels are those of AVX-512.
+ON_TILES = {
+    "test_batches",
+    "test_conv",
+    "test_conv_batch_norm",
+    "test_conv_transpose",
+    "test_import",
+    "test_properties",
+    "test_steps_images",
+}
 THREADS = (1, 2)
 LAYOUTS = ("NCHW", "NHWC")
 
@@ -34,7 +44,7 @@ def bf16_units() -> list[tuple[str, str]]:
     """What this CPU multiplies bfloat16 numbers with: an instruction set, and one of its units."""
     from neocog import _core
 
-    units = [(isa, "emulated") for isa in available_isas()]
+    units = [(isa, "emulated") for isa in available_isas() if isa != "amx"]
     if "avx512" in available_isas():
         units += [("avx512", unit) for unit in _core.available_bf16_units() if unit != "emulated"]
     return units
@@ -59,7 +69,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "isa" in metafunc.fixturenames:
-        metafunc.parametrize("isa", available_isas(), indirect=True)
+        on_tiles = metafunc.module.__name__.rpartition(".")[2] in ON_TILES
+        isas = [isa for isa in available_isas() if isa != "amx" or on_tiles]
+        metafunc.parametrize("isa", isas or available_isas(), indirect=True)
     if "bf16_unit" in metafunc.fixturenames:
         metafunc.parametrize("bf16_unit", bf16_units(), ids="-".join, indirect=True)
 
@@ -102,13 +114,26 @@ def isa(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture
+def without_tiles() -> Iterator[None]:
+    """Vectors alone."""
+    from neocog import _core
+
+    before = _core.active_isa()
+    if before == "amx":
+        _core.set_isa("avx512")
+    yield
+    _core.set_isa(before)
+
+
+@pytest.fixture
 def bf16_unit(request: pytest.FixtureRequest) -> Iterator[str]:
     """Runs the test once per instruction set with bfloat16 emulated, and once per unit that multiplies it."""
     from neocog import _core
 
     isa, unit = request.param
     before = _core.active_isa()
-    _core.set_isa("avx512" if "avx512" in _core.available_isas() else before)  # where units other than this one show
+    if "avx512" in _core.available_isas():
+        _core.set_isa("avx512")  # where units other than this one show
     unit_before = _core.active_bf16_unit()
     _core.set_isa(isa)
     _core.set_bf16_unit(unit)

@@ -51,6 +51,13 @@ def channels_first(x: Array) -> Array:
     return np.moveaxis(x, -1, 1)
 
 
+def direct_kernel() -> str:
+    """What conv_kernel calls the plain sum of many channels."""
+    from neocog import _core
+
+    return "direct, float32 in three parts" if _core.active_isa() == "amx" else "direct, vectors of channels"
+
+
 def assert_within(y: Array, expected: Array, magnitude: Any, terms: int) -> None:
     """|y - expected| <= (terms + 2) * eps * magnitude everywhere, eps being y's; twice that in float64.
 

@@ -117,7 +117,7 @@ def test_an_unknown_neocog_isa_warns_and_takes_the_best(value):
     assert isa == _core.available_isas()[-1]
     ((category, message),) = said
     assert category == "RuntimeWarning"
-    assert message == f"NEOCOG_ISA must be one of scalar, avx2, avx512; using {isa}."
+    assert message == f"NEOCOG_ISA must be one of scalar, avx2, avx512, amx; using {isa}."
 
 
 THREADS = "import neocog; print(neocog.get_num_threads())"

@@ -100,6 +100,7 @@ std::string conv_kernel(const std::array<int64_t, 4>& image, const ArrayRef& wei
       case ConvKernel::kPixelVectors: return "direct, vectors of pixels";
       case ConvKernel::kCol2im: return "direct, columns added up";
       case ConvKernel::kNarrowGroups: return "direct, several groups to a vector";
+      case ConvKernel::kParts: return "direct, float32 in three parts";
       default: return "direct, vectors of channels";
     }
   });

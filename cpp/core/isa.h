@@ -5,7 +5,7 @@
 
 namespace neocog {
 
-// kAmx: AVX-512, and products of matrices on tiles.
+// kAmx: AVX-512, and float32 products in parts on tiles (ops/gemm/parts.h).
 enum class Isa : int { kScalar = 0, kAvx2 = 1, kAvx512 = 2, kAmx = 3 };
 inline constexpr Isa kAllIsas[] = {Isa::kScalar, Isa::kAvx2, Isa::kAvx512, Isa::kAmx};
 

@@ -120,6 +120,7 @@ const char* const kPooledName = ", with its maxima";
 const char* name_of(ConvKernel kernel) {
   switch (kernel) {
     case ConvKernel::kChannelVectors: return "direct, vectors of channels";
+    case ConvKernel::kParts: return "direct, float32 in three parts";
     case ConvKernel::kPixelVectors: return "direct, vectors of pixels";
     case ConvKernel::kCol2im: return "direct, columns added up";
     case ConvKernel::kNarrowGroups: return "direct, groups of few channels";

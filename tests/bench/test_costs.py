@@ -70,11 +70,11 @@ def test_both_methods_are_timed_and_agree(use):
         assert call().tobytes() != plain.tobytes(), "takes another method"
 
 
-def test_products_are_counted():
+def test_products_are_counted(without_tiles):
     """3x3 on whole tiles: 36 products of a tile where the plain sum has 144."""
     direct, winograd, pays = costs.Shape("3x3", costs.FORWARD, (4, 64, 32, 32), (48, 64, 3, 3)).counts()
     pixels, vectors = 4 * 32 * 32, 3
-    assert direct == [pixels * 9 * 64 * vectors, 0, pixels * vectors, pixels * 4, 9 * 64 * vectors, 0]
+    assert direct == [pixels * 9 * 64 * vectors, 0, pixels * vectors, pixels * 4, 9 * 64 * vectors, *[0] * 5]
     points = 36 * pixels // 16
     assert winograd == [points * 64 * vectors, 0, points * 4, points * vectors, 36 * 64 * vectors, 0, 0, 0, 0]
     assert pays is True
@@ -86,16 +86,31 @@ def test_products_are_counted():
     assert winograd[0] == 36 * 64 * 64 * vectors
 
 
-def test_phases_and_moves_are_counted():
+def test_phases_and_moves_are_counted(without_tiles):
     _, winograd, _ = costs.Shape("3x3 stride 2", costs.FORWARD, (4, 64, 64, 64), (64, 64, 3, 3)).counts()
     assert winograd[0] == pytest.approx(81 / 16 * 4 * 32 * 32 * 64 * 4)  # of 100, were the phases of equal length
     _, winograd, _ = costs.Shape("8x8 stride 4", costs.FORWARD, (2, 3, 64, 64), (64, 3, 8, 8)).counts()
     assert winograd[-2:] == [2 * 17 * 17 * 48, 64 * 48 * 4]
     direct, _, _ = costs.Shape("4x4 stride 2", costs.TRANSPOSED, (2, 64, 32, 32), (64, 64, 4, 4)).counts()
-    assert direct == [0, 2 * 16 * 16 * 16 * 64 * 4, 2 * 32 * 32 * 4, 2 * 16 * 16 * 4, 0, 4 * 16 * 64 * 4]
+    assert direct == [0, 2 * 16 * 16 * 16 * 64 * 4, 2 * 32 * 32 * 4, 2 * 16 * 16 * 4, 0, 4 * 16 * 64 * 4, *[0] * 4]
 
 
-def test_a_choice_depends_neither_on_threads_nor_on_the_instruction_set(isa, threads):
+@pytest.mark.skipif("amx" not in _core.available_isas(), reason="this CPU has no AMX")
+def test_products_in_parts_are_counted_by_themselves():
+    before = _core.active_isa()
+    _core.set_isa("amx")
+    try:
+        direct, _, _ = costs.Shape("3x3", costs.FORWARD, (4, 64, 32, 32), (48, 64, 3, 3)).counts()
+        few, _, _ = costs.Shape("3x3", costs.FORWARD, (4, 8, 32, 32), (48, 8, 3, 3)).counts()
+    finally:
+        _core.set_isa(before)
+    pixels, vectors = 4 * 32 * 32, 3
+    products, packed = pixels * 9 * 64 * vectors, 9 * 64 * vectors
+    assert direct == [0, 0, pixels * vectors, 0, 0, 0, products, 0, pixels * 4, packed]
+    assert few[-4:] == [0] * 4
+
+
+def test_a_choice_depends_neither_on_threads_nor_on_vectors(isa, threads):
     for kernel in ("3x3", "5x5", "4x4 stride 2", "9x9 stride 4"):
         for shape in costs.shapes(kernel, costs.FORWARD, 8):
             stride, dilation, padding = zip(*(axis[2:] for axis in shape.axes), strict=True)

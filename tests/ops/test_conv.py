@@ -389,7 +389,7 @@ def test_backward_rejects_by_the_same_rules(changes, error, message):
 @pytest.mark.parametrize(
     ("channels", "weight", "groups", "kernel"),
     [
-        (64, (64, 64, 3, 3), 1, "direct, vectors of channels"),
+        (64, (64, 64, 3, 3), 1, None),
         (24, (3, 24, 3, 3), 1, "direct, vectors of pixels"),
         (64, (64, 1, 3, 3), 64, "depthwise"),
         (512, (512, 2, 3, 3), 256, "direct, several groups to a vector"),
@@ -397,7 +397,8 @@ def test_backward_rejects_by_the_same_rules(changes, error, message):
 )
 def test_the_kernel_has_a_name(channels, weight, groups, kernel):
     w = np.zeros(weight, np.float32)
-    assert _core.conv_kernel((1, channels, 56, 56), w, (1, 1), (1, 1, 1, 1), (1, 1), groups) == kernel
+    expected = kernel or helpers.direct_kernel()
+    assert _core.conv_kernel((1, channels, 56, 56), w, (1, 1), (1, 1, 1, 1), (1, 1), groups) == expected
     with pytest.raises(ValueError, match="do not agree"):
         _core.conv_kernel((1, channels + 1, 56, 56), w, (1, 1), (1, 1, 1, 1), (1, 1), groups)
 

@@ -13,7 +13,6 @@ import reference_winograd
 from neocog import _core, ops
 
 TRANSFORMS = 20  # roundings besides those of the sum over the channels
-DIRECT = "direct, vectors of channels"
 
 
 class Case(NamedTuple):

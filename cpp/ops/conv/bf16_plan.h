@@ -37,8 +37,8 @@ Bf16ConvPlan bf16_conv_plan(const ConvGeometry&, int64_t tile_rows, Layout x, La
 
 // The pixels of a tile of outputs in runs: row by row; or across the ends of rows, with pixels between that
 // are no outputs, where that makes fewer runs. From an output to the one below it are a_row elements of the
-// strip and y_row of y, to the next of its row a_col and y_col. Returns the number of runs, which hold at most
-// rows * ceil(cols / tile_rows) * tile_rows pixels.
+// strip and y_row of y, to the next of its row a_col and y_col. Returns the number of runs, which hold at
+// most rows * ceil(cols / tile_rows) * tile_rows pixels.
 int64_t tile_runs(int64_t tile_rows, int64_t rows, int64_t cols, int64_t a_row, int64_t a_col, int64_t y_row,
                   int64_t y_col, Bf16Run* run, int64_t* out);
 

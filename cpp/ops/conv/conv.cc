@@ -7,8 +7,10 @@
 #include "core/parallel.h"
 #include "ops/conv/col2im.h"
 #include "ops/conv/conv_axis.h"
+#include "ops/conv/far_taps.h"
 #include "ops/conv/few_pixels.h"
 #include "ops/conv/narrow_groups.h"
+#include "ops/conv/parts_conv.h"
 #include "ops/conv/space_to_depth.h"
 #include "ops/conv/turned.h"
 #include "ops/conv/winograd.h"
@@ -33,8 +35,11 @@ ConvKernel conv_kernel(const ConvGeometry& g, Layout layout, ConvMethod method) 
   if (narrow_groups_suit<T>(h, w, g.groups, layout, in_group, out_group)) return ConvKernel::kNarrowGroups;
   if (col2im_suits<T>(h, w, layout, g.batch * g.h.in * g.w.in, in_group, out_group))
     return ConvKernel::kCol2im;
-  const bool pixels = plane_conv_suits<T>(h, w, out_group);
-  return pixels ? ConvKernel::kPixelVectors : ConvKernel::kChannelVectors;
+  if (plane_conv_suits<T>(h, w, out_group)) return ConvKernel::kPixelVectors;
+  const bool in_parts = std::is_same_v<T, float> &&
+                        parts_conv_suits(in_group, out_group, g.batch * g.h.out() * g.w.out()) &&
+                        !far_taps_suit(h, w, g.h.in, g.w.in);
+  return in_parts ? ConvKernel::kParts : ConvKernel::kChannelVectors;
 }
 
 template <class T>

@@ -45,6 +45,7 @@ struct Epilogue {
 
 enum class ConvKernel {
   kChannelVectors,
+  kParts,
   kPixelVectors,
   kCol2im,
   kNarrowGroups,

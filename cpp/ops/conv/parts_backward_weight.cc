@@ -1,5 +1,5 @@
-// The weight gradient of 1x1 on the kernels of ops/gemm/parts.h: dw[o, c] = sum over pixels of dy[p, o] * x[p, c], with
-// dy turned, so that its pixels are the terms of a row.
+// The weight gradient of 1x1 on the kernels of ops/gemm/parts.h: dw[o, c] = sum over pixels of dy[p, o] *
+// x[p, c], with dy turned, so that its pixels are the terms of a row.
 #include <algorithm>
 #include <array>
 #include <vector>
@@ -15,7 +15,8 @@
 namespace neocog {
 namespace {
 
-// Of dw, by an item, and of the pixels, at a time: both operands and the sums of a block share the second-level cache.
+// Of dw, by an item, and of the pixels, at a time: both operands and the sums of a block share the
+// second-level cache.
 constexpr int64_t kBlockRows = 384, kBlockColumns = 256, kPixels = 256;
 // Rows of dy that are turned at a time, in the first-level cache.
 constexpr int64_t kTurned = 32;
@@ -37,13 +38,13 @@ Image<const float> in_one_row(const Image<const float>& x) {
 
 }  // namespace
 
-bool parts_backward_weight_suits(const ConvGeometry& g, const Image<const float>& x, const Image<const float>& dy) {
+bool parts_backward_weight_suits(const ConvGeometry& g, const Image<const float>& x,
+                                 const Image<const float>& dy) {
   const auto plain = [](const WindowAxis& axis) {
     return axis.kernel == 1 && axis.stride == 1 && axis.pad_lo == 0 && axis.out() == axis.in;
   };
   return parts_kernels() != nullptr && g.groups == 1 && plain(g.h) && plain(g.w) && x.dense() && dy.dense() &&
-         x.layout == dy.layout && std::min(x.c, dy.c) >= kFewestChannels &&
-         x.n * x.h * x.w >= kFewestPixels;
+         x.layout == dy.layout && std::min(x.c, dy.c) >= kFewestChannels && x.n * x.h * x.w >= kFewestPixels;
 }
 
 void parts_backward_weight(Image<const float> x_image, Image<const float> dy_image, float* dw,
@@ -54,9 +55,11 @@ void parts_backward_weight(Image<const float> x_image, Image<const float> dy_ima
   const bool last = x.channels_last();
   const Cut by_rows(dy.c, kBlockRows);
   const PanelSplit split(x.c, parts.lanes, parts.max_vectors);
-  const int64_t panels = kBlockColumns / (parts.max_vectors * parts.lanes), by_columns = ceil_div(split.panels, panels);
+  const int64_t panels = kBlockColumns / (parts.max_vectors * parts.lanes),
+                by_columns = ceil_div(split.panels, panels);
   // Chunks of the pixels of all images, and parts of those.
-  const int64_t per_image = ceil_div(x.w, kPixels), chunks = x.n * per_image, blocks = by_rows.count * by_columns;
+  const int64_t per_image = ceil_div(x.w, kPixels), chunks = x.n * per_image,
+                blocks = by_rows.count * by_columns;
   const int64_t count = std::clamp<int64_t>(
       std::min({ceil_div(kItems, blocks), x.n * x.w / kPixelsOfPart, chunks}), 1, kMostParts);
   const int64_t items = blocks * count, width = split.vectors * parts.lanes;
@@ -86,7 +89,8 @@ void parts_backward_weight(Image<const float> x_image, Image<const float> dy_ima
   }
   parallel_for(items, threads, [&](int64_t item, int thread) {
     const Workspace& space = spaces[thread];
-    const int64_t part = item / blocks, row_block = item % blocks / by_columns, column_block = item % by_columns;
+    const int64_t part = item / blocks, row_block = item % blocks / by_columns,
+                  column_block = item % by_columns;
     const int64_t o0 = by_rows.begin(row_block, dy.c), rows = by_rows.begin(row_block + 1, dy.c) - o0;
     const int64_t panel0 = split.panels * column_block / by_columns,
                   panel1 = split.panels * (column_block + 1) / by_columns;
@@ -109,12 +113,13 @@ void parts_backward_weight(Image<const float> x_image, Image<const float> dy_ima
       } else {
         parts.split_pixels(dy.at(n, o0, 0, p0), dy.stride_c(), rows, pixels, depth, space.a, depth);
       }
-      const int64_t runs =
-          tile_runs(parts.tile_rows, 1, rows, 0, depth, 0, width, space.run, space.out), no_tap = 0;
+      const int64_t runs = tile_runs(parts.tile_rows, 1, rows, 0, depth, 0, width, space.run, space.out),
+                    no_tap = 0;
       std::array<PartsPanel, kBlockColumns / kPartsDepth> products;
       uint16_t* b = space.b;
       for (int64_t j = panel0; j < panel1; ++j) {
-        const int64_t vectors = split.width(j), columns = vectors * parts.lanes, c0 = split.begin(j) * parts.lanes;
+        const int64_t vectors = split.width(j), columns = vectors * parts.lanes,
+                      c0 = split.begin(j) * parts.lanes;
         const int64_t exist = std::min(columns, x.c - c0);
         load_pixels(x, n, c0, exist, window, columns, space.copy);
         std::fill(space.copy + pixels * columns, space.copy + depth * columns, 0.0f);
@@ -122,9 +127,9 @@ void parts_backward_weight(Image<const float> x_image, Image<const float> dy_ima
         if (last && sums_of.x != nullptr && row_block == 0) {
           sums_of.x->take(part, c0, exist, x.at(n, c0, 0, p0), x.c, pixels);
         }
-        products[j - panel0] = {space.a, space.run, runs,    &no_tap,   1,         depth / kPartsDepth, b,
-                                vectors, columns,   nullptr, sums + c0, space.out, false,               0.0f,
-                                {},      written};
+        products[j - panel0] = {space.a, space.run, runs,    &no_tap, 1,         depth / kPartsDepth,
+                                b,       vectors,   columns, nullptr, sums + c0, space.out,
+                                false,   0.0f,      {},      written};
         b += kParts * depth * columns;
       }
       parts.taps_panels(products.data(), panel1 - panel0);

@@ -54,7 +54,8 @@ struct PartsConv {
       }
       return;
     }
-    const Range rows = inside(row, skip_h, plan.strip_rows, x.h), cols = inside(col, skip_w, plan.strip_cols, x.w);
+    const Range rows = inside(row, skip_h, plan.strip_rows, x.h),
+                cols = inside(col, skip_w, plan.strip_cols, x.w);
     const auto zeros = [&](int64_t begin, int64_t end) {
       std::fill(to + kParts * begin, to + kParts * end, uint16_t{0});
     };
@@ -65,8 +66,8 @@ struct PartsConv {
       const int64_t line = i * pitch;
       zeros(line, line + cols.begin * width);
       zeros(line + cols.end * width, line + pitch);
-      kernels.split_pixels(x.at(n, channel, row + i * skip_h, col + cols.begin * skip_w), x.stride_w() * skip_w,
-                           cols.end - cols.begin, plan.in_group, width,
+      kernels.split_pixels(x.at(n, channel, row + i * skip_h, col + cols.begin * skip_w),
+                           x.stride_w() * skip_w, cols.end - cols.begin, plan.in_group, width,
                            to + kParts * (line + cols.begin * width), width);
     }
   }
@@ -74,7 +75,8 @@ struct PartsConv {
   // All panels, through a panel of float32 of each thread.
   void pack(int64_t groups, const float* weight, int64_t kernel_size, WeightRole role, int64_t most_rows,
             uint16_t* to) const {
-    const int64_t phases = static_cast<int64_t>(plan.phases.size()), items = groups * phases * plan.split.panels;
+    const int64_t phases = static_cast<int64_t>(plan.phases.size()),
+                  items = groups * phases * plan.split.panels;
     const int threads = threads_for(items);
     const int64_t size = most_rows * kernels.max_vectors * kernels.lanes;
     const bool padded = plan.channels > plan.in_group;
@@ -109,12 +111,14 @@ void parts_conv(const TapConvAxis& whole_h, const TapConvAxis& whole_w, int64_t 
   const Span span_h = span_of(whole_h), span_w = span_of(whole_w);
   const int64_t skip_h = skipped(whole_h, span_h), skip_w = x.channels_last() ? skipped(whole_w, span_w) : 1;
   const TapConvAxis h = without_skipped(whole_h, skip_h), w = without_skipped(whole_w, skip_w);
-  const TapConvPlan plan = tap_conv_plan(h, w, groups, x, y, kernel_h, kernel_w, role, epilogue.moments, true);
+  const TapConvPlan plan =
+      tap_conv_plan(h, w, groups, x, y, kernel_h, kernel_w, role, epilogue.moments, true);
   const int64_t items = x.n * groups * plan.tiles_h * plan.tiles_w * plan.column_chunks;
   const int threads = threads_for(items);
   const int64_t strip = plan.strip_rows * plan.pitch;
   const PartsConv call{kernels, plan, x, skip_h, skip_w};
-  const int64_t copy = x.channels_last() ? 0 : (skip_h == 1 ? plan.strip_rows : 1) * plan.strip_cols * plan.in_group;
+  const int64_t copy =
+      x.channels_last() ? 0 : (skip_h == 1 ? plan.strip_rows : 1) * plan.strip_cols * plan.in_group;
   const int64_t panel_width = kernels.max_vectors * kernels.lanes;
   const int64_t block = y.channels_last() ? 0 : plan.tile_h * plan.tile_w * panel_width;
   const int64_t most_runs = plan.tile_h * ceil_div(plan.tile_w, kernels.tile_rows),
@@ -166,11 +170,11 @@ void parts_conv(const TapConvAxis& whole_h, const TapConvAxis& whole_w, int64_t 
     const int64_t g = item / plan.tiles_w / plan.tiles_h % groups;
     const int64_t n = item / plan.tiles_w / plan.tiles_h / groups;
     const int64_t i0 = tile_i * plan.tile_h, j0 = tile_j * plan.tile_w;
-    call.load(n, g * plan.in_group, i0 * whole_h.in_step + span_h.lo, j0 * whole_w.in_step + span_w.lo, space.copy,
-              space.strip);
+    call.load(n, g * plan.in_group, i0 * whole_h.in_step + span_h.lo, j0 * whole_w.in_step + span_w.lo,
+              space.copy, space.strip);
     const uint16_t* const a = space.strip - kParts * (span_h.lo * plan.pitch + span_w.lo * plan.pixel);
-    // The panels after these: of the next phase, or of the item that this thread is likely to have next. Those that stay
-    // in the cache come to it once.
+    // The panels after these: of the next phase, or of the item that this thread is likely to have next.
+    // Those that stay in the cache come to it once.
     const bool there = resident && warm;
     const int64_t later = plan.split.panels * (next_item % plan.column_chunks) / plan.column_chunks;
     const int64_t panel0 = plan.split.panels * chunk / plan.column_chunks;
@@ -199,8 +203,8 @@ void parts_conv(const TapConvAxis& whole_h, const TapConvAxis& whole_w, int64_t 
                       col_y = y.channels_last() ? w.out_step * y.stride_w() : width;
         if (space.rows != rows || space.cols != cols || space.width != col_y) {
           space.rows = rows, space.cols = cols, space.width = col_y;
-          space.runs = tile_runs(kernels.tile_rows, rows, cols, h.in_step * plan.pitch, w.in_step * plan.pixel, row_y,
-                                 col_y, space.run, space.out);
+          space.runs = tile_runs(kernels.tile_rows, rows, cols, h.in_step * plan.pitch,
+                                 w.in_step * plan.pixel, row_y, col_y, space.run, space.out);
         }
         PartsPanel product{a,
                            space.run,
@@ -225,18 +229,20 @@ void parts_conv(const TapConvAxis& whole_h, const TapConvAxis& whole_w, int64_t 
           product.next =
               last ? next_panel(phase, panel)
                    : Ahead<uint16_t>{product.b + kParts * product.taps * phase.run * width,
-                                     kParts * std::min(phase.taps_at_once, taps - tap - product.taps) * phase.run * width};
+                                     kParts * std::min(phase.taps_at_once, taps - tap - product.taps) *
+                                         phase.run * width};
           kernels.taps_panels(&product, 1);
           product.tap += product.taps;
           product.b += kParts * product.taps * phase.run * width;
           product.accumulate = true;
         }
         if (from_blocks) {
-          epilogue.moments->take_pixels(space.block, cols * width, width, n, channel, columns, row0, row0 + rows, col0,
-                                        col0 + cols);
+          epilogue.moments->take_pixels(space.block, cols * width, width, n, channel, columns, row0,
+                                        row0 + rows, col0, col0 + cols);
         }
         if (!y.channels_last()) {
-          store_strip(space.block, width, y, n, channel, columns, {row0, rows, col0, cols}, h.out_step, w.out_step);
+          store_strip(space.block, width, y, n, channel, columns, {row0, rows, col0, cols}, h.out_step,
+                      w.out_step);
         }
       }
     }

@@ -5,7 +5,8 @@
 
 namespace neocog {
 
-// Whether there are such kernels, and channels of a group and results, of one channel, enough to pay for splitting.
+// Whether there are such kernels, and channels of a group and results, of one channel, enough to pay for
+// splitting.
 bool parts_conv_suits(int64_t in_group, int64_t out_group, int64_t results);
 
 void parts_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<const float> x,
@@ -13,7 +14,8 @@ void parts_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Imag
                 Image<float> y);
 
 // The same for the weight gradient, for 1x1 alone.
-bool parts_backward_weight_suits(const ConvGeometry&, const Image<const float>& x, const Image<const float>& dy);
+bool parts_backward_weight_suits(const ConvGeometry&, const Image<const float>& x,
+                                 const Image<const float>& dy);
 void parts_backward_weight(Image<const float> x, Image<const float> dy, float* dw, const OperandSums<float>&);
 
 }  // namespace neocog

@@ -26,9 +26,9 @@ void pack_weights(const TapConvPlan& plan, int64_t groups, const T* weight, int6
     const int64_t panel = item % plan.split.panels, p = item / plan.split.panels % phases;
     const int64_t g = item / plan.split.panels / phases;
     const TapPhase& phase = plan.phases[p];
-    pack_taps(plan, phase, g, panel, weight, kernel_size, role,
-              packed + g * plan.packed_group + phase.packed_offset +
-                  phase.rows * plan.split.begin(panel) * lanes);
+    pack_taps(
+        plan, phase, g, panel, weight, kernel_size, role,
+        packed + g * plan.packed_group + phase.packed_offset + phase.rows * plan.split.begin(panel) * lanes);
   });
 }
 
@@ -94,10 +94,9 @@ void tap_conv(const TapConvAxis& h, const TapConvAxis& w, int64_t groups, Image<
     space = {scratch.take<T>(strip), scratch.take<T>(block), scratch.take<int64_t>(tile_pixels),
              scratch.take<int64_t>(tile_pixels)};
   }
-  const T* const packed =
-      weight.form(tap_panels_key(kTapPanels, kernels.lanes, plan, groups, kernel_h * kernel_w, role),
-                  packed_size, scratch,
-                  [&](T* to) { pack_weights(plan, groups, weight.data, kernel_h * kernel_w, role, to); });
+  const T* const packed = weight.form(
+      tap_panels_key(kTapPanels, kernels.lanes, plan, groups, kernel_h * kernel_w, role), packed_size,
+      scratch, [&](T* to) { pack_weights(plan, groups, weight.data, kernel_h * kernel_w, role, to); });
 
   // A residual that lies as the sums do is added while they are in registers.
   const bool near = y.channels_last() && h.complete && w.complete;

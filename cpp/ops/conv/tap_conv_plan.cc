@@ -109,13 +109,13 @@ TapConvPlan tap_conv_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t gr
                    0};
   const Span span_h = span_of(h), span_w = span_of(w);
   const int64_t positions_h = h.positions, positions_w = w.positions;
-  const int64_t bytes = in_parts ? kParts * static_cast<int64_t>(sizeof(uint16_t)) : static_cast<int64_t>(sizeof(T));
-  plan.in_place =
-      !in_parts && x.channels_last() && inside(h, span_h, positions_h, x.h) && inside(w, span_w, positions_w, x.w);
+  const int64_t bytes =
+      in_parts ? kParts * static_cast<int64_t>(sizeof(uint16_t)) : static_cast<int64_t>(sizeof(T));
+  plan.in_place = !in_parts && x.channels_last() && inside(h, span_h, positions_h, x.h) &&
+                  inside(w, span_w, positions_w, x.w);
 
   // Tile: whole rows if they fit, then as many as fit; several tiles for every thread.
-  const int64_t weight_bytes =
-      plan.channels * plan.out_group * kernel_h * kernel_w * bytes;
+  const int64_t weight_bytes = plan.channels * plan.out_group * kernel_h * kernel_w * bytes;
   const bool resident = weight_bytes < kResidentWeights;
   const int64_t budget = (resident ? kStripBytes : kLongStripBytes) / bytes;
   const auto strip_size = [&](int64_t th, int64_t tw) {
@@ -155,8 +155,8 @@ TapConvPlan tap_conv_plan(const TapConvAxis& h, const TapConvAxis& w, int64_t gr
   const int64_t panel_width = std::min(plan.split.vectors, kernels.max_vectors) * kernels.lanes;
   for (const TapPhaseAxis& ph : h.phases) {
     for (const TapPhaseAxis& pw : w.phases) {
-      TapPhase phase = make_phase(ph, pw, kernel_h, kernel_w, in_group, plan.channels, panel_width, plan.pitch,
-                                  plan.pixel, role, in_parts ? kPartsDepth : 1, bytes);
+      TapPhase phase = make_phase(ph, pw, kernel_h, kernel_w, in_group, plan.channels, panel_width,
+                                  plan.pitch, plan.pixel, role, in_parts ? kPartsDepth : 1, bytes);
       phase.packed_offset = plan.packed_group;
       plan.packed_group += phase.rows * plan.split.vectors * kernels.lanes;
       plan.phases.push_back(std::move(phase));
@@ -189,19 +189,19 @@ void pack_taps(const TapConvPlan& plan, const TapPhase& phase, int64_t g, int64_
 
 KeptWeights::Key tap_panels_key(KeptForm form, int64_t lanes, const TapConvPlan& plan, int64_t groups,
                                 int64_t kernel_size, WeightRole role) {
-  KeptWeights::Key key{form,   lanes,              static_cast<int64_t>(role),
-                       groups, plan.split.vectors, plan.split.panels};
+  KeptWeights::Key key{
+      form, lanes, static_cast<int64_t>(role), groups, plan.split.vectors, plan.split.panels};
   for (const TapPhase& phase : plan.phases) {
     for (int64_t e = 0; e < kernel_size; ++e) key.push_back(phase.position[e]);  // of the first channel
   }
   return key;
 }
 
-#define NEOCOG_INSTANTIATE(T)                                                                             \
-  template TapConvPlan tap_conv_plan<T>(const TapConvAxis&, const TapConvAxis&, int64_t,                  \
-                                        const Image<const T>&, const Image<T>&, int64_t, int64_t,         \
-                                        WeightRole, Moments<T>*, bool);                                   \
-  template void pack_taps<T>(const TapConvPlan&, const TapPhase&, int64_t, int64_t, const T*, int64_t,    \
+#define NEOCOG_INSTANTIATE(T)                                                                          \
+  template TapConvPlan tap_conv_plan<T>(const TapConvAxis&, const TapConvAxis&, int64_t,               \
+                                        const Image<const T>&, const Image<T>&, int64_t, int64_t,      \
+                                        WeightRole, Moments<T>*, bool);                                \
+  template void pack_taps<T>(const TapConvPlan&, const TapPhase&, int64_t, int64_t, const T*, int64_t, \
                              WeightRole, T*);
 NEOCOG_INSTANTIATE(float)
 NEOCOG_INSTANTIATE(double)

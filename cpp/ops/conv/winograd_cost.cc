@@ -18,7 +18,7 @@ struct CountWeights {
   decltype(ConvCounts::direct) direct;
   decltype(ConvCounts::winograd) winograd;
 };
-constexpr CountWeights kSums{{0.122, 0.115, 0.00243, 0.788, 5.67, 1.99, 0.0756, 0.0577, 2.72, 19.2},
+constexpr CountWeights kSums{{0.122, 0.115, 0.00243, 0.788, 5.67, 1.99, 0.0605, 0.0577, 2.99, 19.2},
                              {0.128, 0.156, 2.58, 1.27, 3.4, 4.42, 0.915, 0.31, 0.876}};
 constexpr CountWeights kGradients{{0.122, 0, 0.5, 1.55, 5.25, 0, 0, 0, 0, 0},
                                   {0.146, 0, 2.36, 1.07, 2.17, 7.96, 0, 0.335, 0.555}};

@@ -11,9 +11,9 @@ namespace neocog {
 
 enum class ConvUse { kForward, kTransposed, kWeight };
 
-// Vectors of 16 output channels, whatever the instruction set: choices do not depend on threads, as results would, nor on
-// vectors; where there are products in parts (ops/gemm/parts.h), these are counted by themselves. Counts that a use does
-// not have are zero.
+// Vectors of 16 output channels, whatever the instruction set: choices do not depend on threads, as results
+// would, nor on vectors; where there are products in parts (ops/gemm/parts.h), these are counted by
+// themselves. Counts that a use does not have are zero.
 struct ConvCounts {
   enum Direct : size_t {
     kProducts,

@@ -10,33 +10,6 @@ using V = Vec<float>;
 constexpr int64_t kTileRows = 16, kTile = kTileRows * kPartsDepth, kStepTiles = kParts * kTile;
 constexpr int64_t kMaxVectors = 4;
 
-// Pairs of three parts each. The second part is rounded to nearest, so that the third has either sign and what is left
-// out does not add up; the first is not, because the largest numbers would become infinite.
-struct Split {
-  __m512i part[kParts];
-  NEOCOG_INLINE Split(V low, V high) {
-    const __m512i top = _mm512_set1_epi32(static_cast<int32_t>(0xFFFF0000u)), half = _mm512_set1_epi32(0x8000);
-    const V both[2] = {low, high};
-    __m512i parts[2][kParts];
-#pragma GCC unroll 2
-    for (int i = 0; i < 2; ++i) {
-      parts[i][0] = _mm512_and_si512(_mm512_castps_si512(both[i].v), top);
-      const __m512 rest = _mm512_sub_ps(both[i].v, _mm512_castsi512_ps(parts[i][0]));
-      parts[i][1] = _mm512_and_si512(_mm512_add_epi32(_mm512_castps_si512(rest), half), top);
-      parts[i][2] = _mm512_castps_si512(_mm512_sub_ps(rest, _mm512_castsi512_ps(parts[i][1])));
-    }
-#pragma GCC unroll 3
-    for (int p = 0; p < kParts; ++p) {
-      // (a & top) | b
-      part[p] = _mm512_ternarylogic_epi32(parts[1][p], _mm512_srli_epi32(parts[0][p], 16), top, 0xEC);
-    }
-  }
-  NEOCOG_INLINE void store(uint16_t* to, int64_t step) const {
-#pragma GCC unroll 3
-    for (int p = 0; p < kParts; ++p) _mm512_storeu_si512(to + p * step, part[p]);
-  }
-};
-
 NEOCOG_INLINE void split_row(const float* from, int64_t channels, int64_t width, uint16_t* to) {
   int64_t c = 0;
   for (; c + kPartsDepth <= channels; c += kPartsDepth, to += kParts * kPartsDepth) {
@@ -49,13 +22,14 @@ NEOCOG_INLINE void split_row(const float* from, int64_t channels, int64_t width,
   }
 }
 
-void split_pixels(const float* from, int64_t from_step, int64_t pixels, int64_t channels, int64_t width, uint16_t* to,
-                  int64_t to_step) {
+void split_pixels(const float* from, int64_t from_step, int64_t pixels, int64_t channels, int64_t width,
+                  uint16_t* to, int64_t to_step) {
   if (from_step == channels && channels == width && to_step == width) {
     split_row(from, pixels * width, pixels * width, to);
     return;
   }
-  for (int64_t p = 0; p < pixels; ++p) split_row(from + p * from_step, channels, width, to + p * to_step * kParts);
+  for (int64_t p = 0; p < pixels; ++p)
+    split_row(from + p * from_step, channels, width, to + p * to_step * kParts);
 }
 
 void split_panel(const float* from, int64_t rows, int64_t vectors, uint16_t* to) {
@@ -71,40 +45,23 @@ void split_panel(const float* from, int64_t rows, int64_t vectors, uint16_t* to)
   }
 }
 
-// The sum of three parts: exact, and infinite where the first is.
-NEOCOG_INLINE V joined(const __m512i (&part)[kParts]) {
-  const V first{_mm512_castsi512_ps(part[0])};
-  const V sum = first + V{_mm512_castsi512_ps(part[1])} + V{_mm512_castsi512_ps(part[2])};
-  const V none = first * V::zero();
-  return select(unordered(none, none), first, sum);
-}
-
 // Sums of one pixel by two vectors, from vector j on, in float32: those that are not finite.
 void plain_row(const PartsPanel& g, int64_t at, int64_t j, float* sums) {
-  const __m512i top = _mm512_set1_epi32(static_cast<int32_t>(0xFFFF0000u));
   for (int64_t v = j; v < min64(g.vectors, j + 2); ++v, sums += V::lanes) {
     V sum = V::zero();
     const uint16_t* b = g.b + v * kStepTiles;
     for (int64_t t = 0; t < g.taps; ++t) {
       const uint16_t* a = g.a + (at + g.tap[t]) * kParts;
       for (int64_t s = 0; s < g.steps; ++s, a += kParts * kPartsDepth, b += g.vectors * kStepTiles) {
-        __m512i low[kParts], high[kParts];
-        for (int p = 0; p < kParts; ++p) {
-          const __m512i pairs = _mm512_loadu_si512(a + p * kPartsDepth);
-          low[p] = _mm512_slli_epi32(pairs, 16);
-          high[p] = _mm512_and_si512(pairs, top);
-        }
+        V low, high;
+        Split::load(a, kPartsDepth).join(low, high);
         alignas(64) float x[kPartsDepth];
-        joined(low).store(x);
-        joined(high).store(x + V::lanes);
+        low.store(x);
+        high.store(x + V::lanes);
         for (int64_t i = 0; i < kTileRows; ++i) {
-          for (int p = 0; p < kParts; ++p) {
-            const __m512i pairs = _mm512_loadu_si512(b + p * kTile + i * kPartsDepth);
-            low[p] = _mm512_slli_epi32(pairs, 16);
-            high[p] = _mm512_and_si512(pairs, top);
-          }
-          sum = fma(V::set1(x[i]), joined(low), sum);
-          sum = fma(V::set1(x[i + kTileRows]), joined(high), sum);
+          Split::load(b + i * kPartsDepth, kTile).join(low, high);
+          sum = fma(V::set1(x[i]), low, sum);
+          sum = fma(V::set1(x[i + kTileRows]), high, sum);
         }
       }
     }
@@ -112,8 +69,8 @@ void plain_row(const PartsPanel& g, int64_t at, int64_t j, float* sums) {
   }
 }
 
-// The sums of one or two runs by one or two vectors, which go to y while the tiles are busy with the next ones. Few
-// instructions: the products wait for those before them.
+// The sums of one or two runs by one or two vectors, which go to y while the tiles are busy with the next
+// ones. Few instructions: the products wait for those before them.
 class Block {
  public:
   NEOCOG_INLINE void begin(const PartsPanel& g, const Bf16Run* run, int64_t runs, int64_t j) {
@@ -205,9 +162,9 @@ class Block {
   bool last_ = false, plain_ = false;
 };
 
-// Sums of one or two runs of pixels by one or two vectors, from vector j on. A tile is loaded for the next product as
-// soon as its last product of this one is on its way: where another thread shares the core, tiles do not have copies
-// enough to be loaded earlier.
+// Sums of one or two runs of pixels by one or two vectors, from vector j on. A tile is loaded for the next
+// product as soon as its last product of this one is on its way: where another thread shares the core, tiles
+// do not have copies enough to be loaded earlier.
 constexpr int64_t kFetches = 6;  // of a step
 template <int Runs, int Columns>
 NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, Block& block, Block& before,
@@ -217,11 +174,14 @@ NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, 
   const uint16_t *const a0 = g.a + run[0].a * kParts, *const a1 = g.a + run[Runs - 1].a * kParts;
   const uint16_t* b = g.b + j * kStepTiles;
   int64_t t = 0, s = 0, at = g.tap[0] * kParts;
-  const auto rows0 = [&]<int Part>() __attribute__((always_inline)) { load_tile<4>(a0 + at + Part * kPartsDepth, step0); };
+  const auto rows0 = [&]<int Part>() __attribute__((always_inline)) {
+    load_tile<4>(a0 + at + Part * kPartsDepth, step0);
+  };
   const auto rows1 = [&]<int Part>() __attribute__((always_inline)) {
     if constexpr (Runs == 2) load_tile<5>(a1 + at + Part * kPartsDepth, step1);
   };
-  const auto columns0 = [&]<int Part>() __attribute__((always_inline)) { load_tile<6>(b + Part * kTile, kRow); };
+  const auto columns0 = [&]<int Part>()
+                            __attribute__((always_inline)) { load_tile<6>(b + Part * kTile, kRow); };
   const auto columns1 = [&]<int Part>() __attribute__((always_inline)) {
     if constexpr (Columns == 2) load_tile<7>(b + kStepTiles + Part * kTile, kRow);
   };
@@ -335,7 +295,7 @@ void taps_panels(const PartsPanel* panels, int64_t count) {
 
 }  // namespace
 
-extern constinit const PartsKernels parts_kernels = {V::lanes,    kMaxVectors,   kTileRows,
+extern constinit const PartsKernels parts_kernels = {V::lanes,     kMaxVectors,   kTileRows,
                                                      &taps_panels, &split_pixels, &split_panel};
 
 }  // namespace neocog::NEOCOG_ISA

@@ -1,9 +1,10 @@
-// The product of gemm.h's taps_panel in float32 on a unit that multiplies bfloat16 numbers, for CPUs with AMX:
-// each number is the sum of three bfloat16 numbers, its parts, and 24 bits are three times 8, so nothing is lost.
+// The product of gemm.h's taps_panel in float32 on a unit that multiplies bfloat16 numbers, for CPUs with
+// AMX: each number is the sum of three bfloat16 numbers, its parts, and 24 bits are three times 8, so nothing
+// is lost.
 //   a*b = a3*b1 + a2*b1 + a2*b2 + a1*b2 + a1*b1 + a1*b3
 // Products of parts are exact in float32, and what is left out is less than 2^-22 of a*b, of either sign.
-// |error| <= (terms + 2) * eps * sum |a*b| + (terms + 2) * 2^-123: the unit takes denormals for zeros. NaN and
-// infinity pass; a signalling NaN may become infinite.
+// |error| <= (terms + 2) * eps * sum |a*b| + (terms + 2) * 2^-123: the unit takes denormals for zeros. NaN
+// and infinity pass; a signalling NaN may become infinite.
 #pragma once
 
 #include <cstdint>
@@ -22,11 +23,11 @@ struct PartsPanel {
   const uint16_t* a;  // element e begins at kParts * e: steps of kPartsDepth elements, in parts
   const Bf16Run* runs;
   int64_t run_count;
-  const int64_t* tap;          // (taps) offsets added to the pixels of a
-  int64_t taps, steps;         // steps * kPartsDepth elements under a tap
-  const uint16_t* b;           // (taps * steps, vectors, kParts, kPartsDepth, lanes)
-  int64_t vectors, columns;    // the last vector holds columns that exist and zeros
-  const float* bias;           // (columns) or null
+  const int64_t* tap;        // (taps) offsets added to the pixels of a
+  int64_t taps, steps;       // steps * kPartsDepth elements under a tap
+  const uint16_t* b;         // (taps * steps, vectors, kParts, kPartsDepth, lanes)
+  int64_t vectors, columns;  // the last vector holds columns that exist and zeros
+  const float* bias;         // (columns) or null
   float* y;
   const int64_t* out;  // offsets into y, or -1: a pixel that is no output
   bool clamp;          // y = min(hi, max(0, y)), NaN stays NaN
@@ -40,7 +41,8 @@ struct PartsKernels {
   int64_t lanes, max_vectors, tile_rows;  // pixels of a full run
   // One after the other; results of the last few may be stored late.
   void (*taps_panels)(const PartsPanel* panels, int64_t count);
-  // Pixels of `width` elements, from[p * from_step + c] where c < channels and zeros behind them, to elements p * to_step
+  // Pixels of `width` elements, from[p * from_step + c] where c < channels and zeros behind them, to elements
+  // p * to_step
   // + c; `width` is a multiple of kPartsDepth.
   void (*split_pixels)(const float* from, int64_t from_step, int64_t pixels, int64_t channels, int64_t width,
                        uint16_t* to, int64_t to_step);
