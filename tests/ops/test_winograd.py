@@ -220,7 +220,7 @@ def test_errors_stay_near_those_of_the_plain_sum(channels, taps, positive, isa, 
 def test_float64_is_summed_directly(layout, rng):
     case = CASES["many_blocks"]
     x, weight, bias = arrays(case, layout, rng, np.float64)
-    assert kernel_of(case, x, weight) == helpers.direct_kernel()
+    assert kernel_of(case, x, weight) == "direct, vectors of channels"
     y = ops.conv2d(x, weight, bias, **case.steps)
     np.testing.assert_array_equal(y, ops.conv2d(x, weight, bias, algorithm="direct", **case.steps))
 
