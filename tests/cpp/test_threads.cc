@@ -267,6 +267,29 @@ void ops_give_the_same_bits(Layout layout) {
   });
 }
 
+// Products in parts, on tiles: several phases, padding, and a weight gradient of 1x1.
+void parts_give_the_same_bits(Layout layout) {
+  const int64_t n = 2, c = 72, o = 50;
+  for (const WindowAxis& axis : {WindowAxis{25, 3, 2, 1, 1, 1}, WindowAxis{22, 1, 1, 1, 0, 0}}) {
+    const ConvGeometry g{n, c, o, 1, axis, axis};
+    CHECK(conv_kernel<float>(g, layout) == ConvKernel::kParts);
+    const int64_t out = axis.out(), size_x = n * c * axis.in * axis.in, size_y = n * o * out * out,
+                  weights = o * c * axis.kernel * axis.kernel;
+    const std::vector<float> x = random_values(size_x, 5), dy = random_values(size_y, 6),
+                             kernels = random_values(weights, 7);
+    const Image<const float> input{x.data(), n, c, axis.in, axis.in, layout},
+        grad{dy.data(), n, o, out, out, layout};
+    same_bits_for_any_number_of_threads("conv_forward in parts", size_y, [&](float* y) {
+      conv_forward<float>(g, input, kernels.data(), {}, {y, n, o, out, out, layout});
+    });
+    same_bits_for_any_number_of_threads("conv_backward_x in parts", size_x, [&](float* dx) {
+      conv_backward_x<float>(g, grad, kernels.data(), {dx, n, c, axis.in, axis.in, layout});
+    });
+    same_bits_for_any_number_of_threads("conv_backward_weight in parts", weights,
+                                        [&](float* dw) { conv_backward_weight<float>(g, input, grad, dw); });
+  }
+}
+
 void linear_gives_the_same_bits() {
   for (const int64_t rows : {int64_t{3}, int64_t{200}}) {  // weights read in place, and packed
     const int64_t in = 70, out = 90;
@@ -295,6 +318,13 @@ int main() {
   threads_that_run_at_once_have_different_numbers();
   a_nested_loop_runs_serially();
   scratch_parts_are_aligned_and_apart();
+  if (set_active_isa(Isa::kAmx)) {
+    parts_give_the_same_bits(Layout::kChannelsFirst);
+    parts_give_the_same_bits(Layout::kChannelsLast);
+    set_active_isa(Isa::kAvx512);
+  } else {
+    std::printf("in parts: not on this CPU\n");
+  }
   ops_give_the_same_bits(Layout::kChannelsFirst);
   ops_give_the_same_bits(Layout::kChannelsLast);
   linear_gives_the_same_bits();
