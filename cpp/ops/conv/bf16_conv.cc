@@ -22,23 +22,13 @@ constexpr int64_t kDotRows = 12;
 // Elements of a piece of x or of the weights that a thread rounds.
 constexpr int64_t kPiece = 1 << 15;
 
-struct Part {  // of an axis of a strip
-  int64_t begin, end;
-};
-
-// The positions i < count for which first + i * step lies inside.
-Part inside(int64_t first, int64_t step, int64_t count, int64_t size) {
-  const int64_t begin = std::clamp<int64_t>(ceil_div(std::max<int64_t>(0, -first), step), 0, count);
-  return {begin, std::clamp<int64_t>(floor_div(size - 1 - first, step) + 1, begin, count)};
-}
-
 // dst (strip_rows, strip_cols, channels of the strip) = x[n, channel : channel + in_group] from that row and
 // column on, rounded, zeros outside the image and behind the channels.
 void load_rounded(const Bf16Kernels& kernels, const Bf16ConvPlan& plan, const Image<const float>& x,
                   int64_t n, int64_t channel, int64_t row, int64_t col, uint16_t* dst) {
   const int64_t width = plan.sum.channels, pitch = plan.pitch;
-  const Part rows = inside(row, plan.skip_h, plan.strip_rows, x.h);
-  const Part cols = inside(col, plan.skip_w, plan.strip_cols, x.w);
+  const StripPart rows = inside_of(row, plan.skip_h, plan.strip_rows, x.h);
+  const StripPart cols = inside_of(col, plan.skip_w, plan.strip_cols, x.w);
   const auto zeros = [](uint16_t* to, int64_t count) { std::fill_n(to, count, uint16_t{0}); };
   if (rows.begin == rows.end || cols.begin == cols.end) return zeros(dst, plan.strip_rows * pitch);
   zeros(dst, rows.begin * pitch);

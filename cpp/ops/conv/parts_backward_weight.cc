@@ -17,7 +17,7 @@ namespace {
 
 // Of dw, by an item, and of the pixels, at a time: both operands and the sums of a block share the
 // second-level cache.
-constexpr int64_t kBlockRows = 384, kBlockColumns = 256, kPixels = 256;
+constexpr int64_t kBlockRows = 384, kBlockPanels = 4, kPixels = 256;
 // Rows of dy that are turned at a time, in the first-level cache.
 constexpr int64_t kTurned = 32;
 // Pixels are cut by the geometry alone, never by the number of threads: sums keep their order.
@@ -55,8 +55,7 @@ void parts_backward_weight(Image<const float> x_image, Image<const float> dy_ima
   const bool last = x.channels_last();
   const Cut by_rows(dy.c, kBlockRows);
   const PanelSplit split(x.c, parts.lanes, parts.max_vectors);
-  const int64_t panels = kBlockColumns / (parts.max_vectors * parts.lanes),
-                by_columns = ceil_div(split.panels, panels);
+  const int64_t by_columns = ceil_div(split.panels, kBlockPanels);
   // Chunks of the pixels of all images, and parts of those.
   const int64_t per_image = ceil_div(x.w, kPixels), chunks = x.n * per_image,
                 blocks = by_rows.count * by_columns;
@@ -65,7 +64,7 @@ void parts_backward_weight(Image<const float> x_image, Image<const float> dy_ima
   const int64_t items = blocks * count, width = split.vectors * parts.lanes;
   const int threads = threads_for(items);
   const int64_t panel = parts.max_vectors * parts.lanes, most_runs = ceil_div(by_rows.size, parts.tile_rows);
-  const int64_t size_a = kParts * by_rows.size * kPixels, size_b = kParts * kPixels * kBlockColumns;
+  const int64_t size_a = kParts * by_rows.size * kPixels, size_b = kParts * kPixels * kBlockPanels * panel;
   const int64_t copy = kPixels * std::max(panel, kTurned);
   Scratch scratch(Scratch::bytes_of<float>(count * dy.c * width) +
                   threads * (Scratch::bytes_of<uint16_t>(size_a) + Scratch::bytes_of<uint16_t>(size_b) +
@@ -115,7 +114,7 @@ void parts_backward_weight(Image<const float> x_image, Image<const float> dy_ima
       }
       const int64_t runs = tile_runs(parts.tile_rows, 1, rows, 0, depth, 0, width, space.run, space.out),
                     no_tap = 0;
-      std::array<PartsPanel, kBlockColumns / kPartsDepth> products;
+      std::array<PartsPanel, kBlockPanels> products;
       uint16_t* b = space.b;
       for (int64_t j = panel0; j < panel1; ++j) {
         const int64_t vectors = split.width(j), columns = vectors * parts.lanes,

@@ -17,15 +17,6 @@ namespace {
 // Fewer channels leave too much of a step to zeros, and fewer products or results too little to gain.
 constexpr int64_t kFewestChannels = 24, kFewestOutputs = 16, kFewestPixels = 32;
 
-struct Range {
-  int64_t begin, end;
-};
-// The positions i < count for which first + i * step lies inside.
-Range inside(int64_t first, int64_t step, int64_t count, int64_t size) {
-  const int64_t begin = std::clamp<int64_t>(ceil_div(std::max<int64_t>(0, -first), step), 0, count);
-  return {begin, std::clamp<int64_t>(floor_div(size - 1 - first, step) + 1, begin, count)};
-}
-
 // Axes of one tap meet every in_step-th pixel alone.
 int64_t skipped(const TapConvAxis& axis, const Span& span) {
   return span.lo == span.hi ? axis.in_step : 1;
@@ -54,8 +45,8 @@ struct PartsConv {
       }
       return;
     }
-    const Range rows = inside(row, skip_h, plan.strip_rows, x.h),
-                cols = inside(col, skip_w, plan.strip_cols, x.w);
+    const StripPart rows = inside_of(row, skip_h, plan.strip_rows, x.h),
+                    cols = inside_of(col, skip_w, plan.strip_cols, x.w);
     const auto zeros = [&](int64_t begin, int64_t end) {
       std::fill(to + kParts * begin, to + kParts * end, uint16_t{0});
     };
@@ -73,19 +64,16 @@ struct PartsConv {
   }
 
   // All panels, through a panel of float32 of each thread.
-  void pack(int64_t groups, const float* weight, int64_t kernel_size, WeightRole role, int64_t most_rows,
-            uint16_t* to) const {
+  void pack(int64_t groups, const float* weight, int64_t kernel_size, WeightRole role,
+            const std::vector<float*>& panels, uint16_t* to) const {
     const int64_t phases = static_cast<int64_t>(plan.phases.size()),
                   items = groups * phases * plan.split.panels;
-    const int threads = threads_for(items);
-    const int64_t size = most_rows * kernels.max_vectors * kernels.lanes;
     const bool padded = plan.channels > plan.in_group;
-    std::vector<float> panels(static_cast<size_t>(threads * size));
-    parallel_for(items, threads, [&](int64_t item, int thread) {
+    parallel_for(items, static_cast<int>(panels.size()), [&](int64_t item, int thread) {
       const int64_t panel = item % plan.split.panels, p = item / plan.split.panels % phases;
       const int64_t g = item / plan.split.panels / phases, vectors = plan.split.width(panel);
       const TapPhase& phase = plan.phases[p];
-      float* const plain = panels.data() + thread * size;
+      float* const plain = panels[thread];
       if (padded) std::fill_n(plain, phase.rows * vectors * kernels.lanes, 0.0f);
       pack_taps(plan, phase, g, panel, weight, kernel_size, role, plain);
       kernels.split_panel(plain, phase.rows, vectors, to + kParts * offset(phase, g, panel));
@@ -125,12 +113,13 @@ void parts_conv(const TapConvAxis& whole_h, const TapConvAxis& whole_w, int64_t 
                 most_out = most_runs * kernels.tile_rows;
   int64_t most_rows = 0;
   for (const TapPhase& phase : plan.phases) most_rows = std::max(most_rows, phase.rows);
+  const int64_t plain = most_rows * panel_width;
 
   const int64_t packed_size = kParts * groups * plan.packed_group;
   Scratch scratch(Scratch::bytes_of<uint16_t>(weight.scratch(packed_size)) +
                   threads * (Scratch::bytes_of<uint16_t>(kParts * strip) + Scratch::bytes_of<float>(copy) +
-                             Scratch::bytes_of<float>(block) + Scratch::bytes_of<Bf16Run>(most_runs) +
-                             Scratch::bytes_of<int64_t>(most_out)));
+                             Scratch::bytes_of<float>(block) + Scratch::bytes_of<float>(plain) +
+                             Scratch::bytes_of<Bf16Run>(most_runs) + Scratch::bytes_of<int64_t>(most_out)));
   struct Workspace {
     uint16_t* strip;
     float *copy, *block;
@@ -144,9 +133,11 @@ void parts_conv(const TapConvAxis& whole_h, const TapConvAxis& whole_w, int64_t 
     space = {scratch.take<uint16_t>(kParts * strip), scratch.take<float>(copy), scratch.take<float>(block),
              scratch.take<Bf16Run>(most_runs), scratch.take<int64_t>(most_out)};
   }
+  std::vector<float*> panels(threads);
+  for (float*& panel : panels) panel = scratch.take<float>(plain);
   const uint16_t* const packed = weight.form<uint16_t>(
       tap_panels_key(kTapParts, kernels.lanes, plan, groups, kernel_h * kernel_w, role), packed_size, scratch,
-      [&](uint16_t* to) { call.pack(groups, weight.data, kernel_h * kernel_w, role, most_rows, to); });
+      [&](uint16_t* to) { call.pack(groups, weight.data, kernel_h * kernel_w, role, panels, to); });
 
   // A residual that lies as the sums do is added while they are in registers.
   const bool near = y.channels_last() && h.complete && w.complete;

@@ -30,6 +30,11 @@ void copy_fours(const T* from, int64_t from_step, T* to, int64_t to_step, int64_
 
 }  // namespace
 
+StripPart inside_of(int64_t first, int64_t step, int64_t count, int64_t size) {
+  const int64_t begin = std::clamp<int64_t>(ceil_div(std::max<int64_t>(0, -first), step), 0, count);
+  return {begin, std::clamp<int64_t>(floor_div(size - 1 - first, step) + 1, begin, count)};
+}
+
 template <class T>
 void copy_pixels(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t channels, int64_t pixels) {
   switch (channels) {

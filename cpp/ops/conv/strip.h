@@ -10,6 +10,12 @@ struct StripWindow {  // in pixels of the image; may reach past its edges
   int64_t row, rows, col, cols;
 };
 
+struct StripPart {  // of an axis
+  int64_t begin, end;
+};
+// The positions i < count of a strip for which first + i * step lies inside an image of that size.
+StripPart inside_of(int64_t first, int64_t step, int64_t count, int64_t size);
+
 // The first `channels` of `pixels` pixels, `from_step` apart, to pixels `to_step` apart.
 template <class T>
 void copy_pixels(const T* from, int64_t from_step, T* to, int64_t to_step, int64_t channels, int64_t pixels);
