@@ -74,7 +74,7 @@ def test_products_are_counted(without_tiles):
     """3x3 on whole tiles: 36 products of a tile where the plain sum has 144."""
     direct, winograd, pays = costs.Shape("3x3", costs.FORWARD, (4, 64, 32, 32), (48, 64, 3, 3)).counts()
     pixels, vectors = 4 * 32 * 32, 3
-    assert direct == [pixels * 9 * 64 * vectors, 0, pixels * vectors, pixels * 4, 9 * 64 * vectors, *[0] * 5]
+    assert direct == [pixels * 9 * 64 * vectors, 0, pixels * vectors, pixels * 4, 9 * 64 * vectors, *[0] * 6]
     points = 36 * pixels // 16
     assert winograd == [points * 64 * vectors, 0, points * 4, points * vectors, 36 * 64 * vectors, 0, 0, 0, 0]
     assert pays is True
@@ -92,7 +92,7 @@ def test_phases_and_moves_are_counted(without_tiles):
     _, winograd, _ = costs.Shape("8x8 stride 4", costs.FORWARD, (2, 3, 64, 64), (64, 3, 8, 8)).counts()
     assert winograd[-2:] == [2 * 17 * 17 * 48, 64 * 48 * 4]
     direct, _, _ = costs.Shape("4x4 stride 2", costs.TRANSPOSED, (2, 64, 32, 32), (64, 64, 4, 4)).counts()
-    assert direct == [0, 2 * 16 * 16 * 16 * 64 * 4, 2 * 32 * 32 * 4, 2 * 16 * 16 * 4, 0, 4 * 16 * 64 * 4, *[0] * 4]
+    assert direct == [0, 2 * 16 * 16 * 16 * 64 * 4, 2 * 32 * 32 * 4, 2 * 16 * 16 * 4, 0, 4 * 16 * 64 * 4, *[0] * 5]
 
 
 @pytest.mark.skipif("amx" not in _core.available_isas(), reason="this CPU has no AMX")
@@ -102,12 +102,17 @@ def test_products_in_parts_are_counted_by_themselves():
     try:
         direct, _, _ = costs.Shape("3x3", costs.FORWARD, (4, 64, 32, 32), (48, 64, 3, 3)).counts()
         few, _, _ = costs.Shape("3x3", costs.FORWARD, (4, 8, 32, 32), (48, 8, 3, 3)).counts()
+        gradient, _, _ = costs.Shape("3x3", costs.WEIGHT, (4, 64, 32, 32), (480, 64, 3, 3)).counts()
+        narrow, _, _ = costs.Shape("3x3", costs.WEIGHT, (4, 16, 32, 32), (16, 16, 3, 3)).counts()
     finally:
         _core.set_isa(before)
     pixels, vectors = 4 * 32 * 32, 3
     products, packed = pixels * 9 * 64 * vectors, 9 * 64 * vectors
-    assert direct == [0, 0, pixels * vectors, 0, 0, 0, products, 0, pixels * 4, packed]
-    assert few[-4:] == [0] * 4
+    assert direct == [0, 0, pixels * vectors, 0, 0, 0, products, 0, pixels * 4, packed, 0]
+    assert few[-5:] == [0] * 5
+    # One image is turned, the pixels of the other are split under each tap.
+    assert gradient == [0, 0, pixels * 30, *[0] * 3, products * 10, 0, pixels * 30, packed * 10, pixels * 9 * 4]
+    assert narrow[-5:] == [0] * 5
 
 
 def test_a_choice_depends_neither_on_threads_nor_on_vectors(isa, threads):

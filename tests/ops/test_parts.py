@@ -112,15 +112,89 @@ def test_gradients_err_no_more_than_the_plain_sum(case, layout, rng):
         assert rms(y, exact) <= 1.05 * rms(of_plain, exact)
 
 
-def test_weight_gradients_of_1x1_are_split(layout, rng):
-    x, grad_y = (helpers.lay_out(helpers.normal(rng, (3, c, 18, 17)), layout) for c in (300, 450))
-    weight = helpers.normal(rng, (450, 300, 1, 1))
-    call = lambda: ops.conv2d_backward(grad_y, x, weight)  # noqa: E731
+# Large enough to pay, whatever the layout.
+WEIGHTS = {
+    "stride_2": Case((3, 128, 30, 31), (160, 128, 3, 3), stride=(2, 2)),
+    "channels_that_fill_no_step": Case((2, 150, 23, 21), (131, 150, 3, 3)),
+    "groups": Case((4, 256, 20, 19), (272, 128, 3, 3), stride=(2, 1), groups=2),
+    "dilated": Case((2, 128, 25, 24), (128, 128, 3, 3), ((2, 2), (3, 0)), dilation=(2, 3)),
+    "long_rows": Case((1, 128, 3, 500), (144, 128, 2, 3), ((1, 0), (1, 1))),
+    "many_small_images": Case((60, 128, 5, 4), (128, 128, 3, 3)),
+    "more_rows_than_a_block": Case((2, 64, 30, 30), (720, 64, 3, 3), stride=(2, 2)),
+    "1x1": Case((3, 600, 18, 17), (580, 600, 1, 1), NONE),
+    "1x1_that_turns_x": Case((3, 300, 18, 17), (450, 300, 1, 1), NONE),
+    "1x1_of_every_second_pixel": Case((3, 600, 35, 36), (400, 600, 1, 1), NONE, (2, 2)),
+    "1x1_with_padding": Case((3, 600, 18, 17), (580, 600, 1, 1)),
+}
+of_weights = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in WEIGHTS.items()])
+
+
+def gradients(case: Case, layout: str, rng: np.random.Generator) -> tuple[list[np.ndarray], Any]:
+    """The operands, and the gradients by plain sums."""
+    x, weight, _ = arrays(case, layout, rng)
+    with neocog.strict():
+        grad_y = helpers.lay_out(helpers.normal(rng, ops.conv2d(x, weight, **case.steps).shape), layout)
+
+    def call() -> Any:
+        with neocog.strict():
+            return ops.conv2d_backward(grad_y, x, weight, **case.steps)
+
+    return [grad_y, x, weight], call
+
+
+@of_weights
+def test_weight_gradients_err_no_more_than_the_plain_sum(case, layout, rng):
+    operands, call = gradients(case, layout, rng)
     found, plain = call(), with_vectors(call)
-    expected = reference.conv2d_backward(grad_y, x, weight)
-    assert found[1].tobytes() != plain[1].tobytes()
-    for y, of_plain, exact in zip(found, plain, expected, strict=True):
-        assert rms(y, exact) <= 1.05 * rms(of_plain, exact)
+    assert found[1].tobytes() != plain[1].tobytes(), "another kernel"
+    expected = reference.conv2d_backward(*operands, **case.steps)
+    sizes = reference.magnitude(reference.conv2d_backward, *operands, **case.steps)
+    pixels = operands[0].size // operands[0].shape[1]
+    helpers.assert_within(found[1], expected[1], sizes[1], pixels)
+    assert rms(found[1], expected[1]) <= 1.05 * rms(plain[1], expected[1])
+    helpers.assert_within(found[2], expected[2], sizes[2], pixels)
+
+
+@pytest.mark.parametrize("name", ["stride_2", "1x1_that_turns_x", "more_rows_than_a_block"])
+def test_weight_gradients_are_the_same_bits_on_any_threads(name, layout, rng):
+    _, call = gradients(WEIGHTS[name], layout, rng)
+    before = neocog.get_num_threads()
+    results = []
+    for threads in (1, 2, 3):
+        neocog.set_num_threads(threads)
+        results.append(call())
+    neocog.set_num_threads(before)
+    for found in results:
+        for one, first in zip(found, results[0], strict=True):
+            np.testing.assert_array_equal(one, first)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 3.4e38])
+@pytest.mark.parametrize("name", ["stride_2", "1x1_that_turns_x"])
+def test_what_is_not_finite_passes_to_weight_gradients(name, bad, layout, rng):
+    for place in (0, 1):
+        operands, call = gradients(WEIGHTS[name], layout, rng)
+        operands[place][1, 5, 4, 2] = bad
+        with np.errstate(over="ignore", invalid="ignore"):
+            found, plain = call()[1], with_vectors(call)[1]
+        assert not np.isfinite(plain).all() or bad == 3.4e38
+        np.testing.assert_array_equal(np.isnan(found), np.isnan(plain))
+        np.testing.assert_array_equal(found[np.isinf(plain)], plain[np.isinf(plain)])
+        both = np.isfinite(plain)
+        np.testing.assert_allclose(found[both], plain[both], rtol=1e-4, atol=1e-3)
+
+
+def test_transposed_weight_and_bias_gradients(layout, rng):
+    x, weight = helpers.lay_out(helpers.normal(rng, (3, 160, 15, 16)), layout), helpers.normal(rng, (160, 128, 3, 3))
+    window = {"stride": 2, "padding": 1}
+    with neocog.strict():
+        grad_y = helpers.lay_out(helpers.normal(rng, ops.conv_transpose2d(x, weight, **window).shape), layout)
+        call = lambda: ops.conv_transpose2d_backward(grad_y, x, weight, **window)  # noqa: E731
+        found, plain = call(), with_vectors(call)
+    assert found[1].tobytes() != plain[1].tobytes(), "another kernel"
+    expected = reference.conv_transpose2d_backward(grad_y, x, weight, **window)
+    for place in (1, 2):
+        assert rms(found[place], expected[place]) <= 1.05 * rms(plain[place], expected[place])
 
 
 @pytest.mark.parametrize("stride", [1, 2, 3])

@@ -166,14 +166,12 @@ void conv_backward_weight(const ConvGeometry& g, Image<const T> x, Image<const T
     }
   }
   if constexpr (std::is_same_v<T, float>) {
-    if (parts_backward_weight_suits(g, x, dy)) {
-      parts_backward_weight(x, dy, dw, sums_of);
-      return;
-    }
     if (space_to_depth_suits_weight<T>(g)) {
       space_to_depth_backward_weight(g, x, dy, dw, sums_of);
       return;
     }
+    // What is not finite is for vectors.
+    if (parts_backward_weight_suits(g, x, dy) && parts_backward_weight(g, x, dy, dw, sums_of)) return;
   }
   if (far_taps_suit(forward_axis(g.h), forward_axis(g.w), x.h, x.w)) {
     if (x.channels_last() && dy.channels_last()) {

@@ -18,9 +18,9 @@ struct CountWeights {
   decltype(ConvCounts::direct) direct;
   decltype(ConvCounts::winograd) winograd;
 };
-constexpr CountWeights kSums{{0.122, 0.115, 0.00243, 0.788, 5.67, 1.99, 0.0605, 0.0577, 2.99, 19.2},
+constexpr CountWeights kSums{{0.122, 0.115, 0.00243, 0.788, 5.67, 1.99, 0.0605, 0.0577, 2.99, 19.2, 0},
                              {0.128, 0.156, 2.58, 1.27, 3.4, 4.42, 0.915, 0.31, 0.876}};
-constexpr CountWeights kGradients{{0.122, 0, 0.5, 1.55, 5.25, 0, 0, 0, 0, 0},
+constexpr CountWeights kGradients{{0.122, 0, 0.5, 1.55, 5.25, 0, 0.0717, 0, 17.3, 7.04, 0.54},
                                   {0.146, 0, 2.36, 1.07, 2.17, 7.96, 0, 0.335, 0.555}};
 
 // Tiles and points of an axis, in all remainders of a step.
@@ -69,18 +69,34 @@ ConvCounts conv_counts(const ConvGeometry& g, ConvUse use) {
   auto& direct = counts.direct;
   const double products = groups * smaller * taps * channels * vectors;
   const double written = groups * (transposed ? larger : smaller);
-  const bool in_parts = !weight && parts_conv_suits(in, out, static_cast<int64_t>(written / groups));
-  direct[in_parts ? (transposed && apart ? ConvCounts::kProductsInPartsApart : ConvCounts::kProductsInParts)
-                  : (transposed && apart ? ConvCounts::kProductsApart : ConvCounts::kProducts)] = products;
-  direct[ConvCounts::kStored] = written * vectors;
-  direct[in_parts ? ConvCounts::kLoadedInParts : ConvCounts::kLoaded] =
-      groups * (transposed ? smaller : larger) * in_vectors;
   const double packed = groups * taps * channels * vectors;
-  if (in_parts) direct[ConvCounts::kPackedInParts] = packed;
-  if (transposed && apart) {  // every phase reads lines that hold others' taps
-    direct[ConvCounts::kPackedApart] = packed * static_cast<double>(g.h.stride * g.w.stride);
-  } else if (!in_parts) {
-    direct[ConvCounts::kPacked] = packed;
+  direct[ConvCounts::kStored] = written * vectors;
+  if (!weight && parts_conv_suits(in, out, static_cast<int64_t>(written / groups))) {
+    direct[transposed && apart ? ConvCounts::kProductsInPartsApart : ConvCounts::kProductsInParts] = products;
+    direct[ConvCounts::kLoadedInParts] = groups * (transposed ? smaller : larger) * in_vectors;
+    direct[ConvCounts::kPackedInParts] = packed;
+    // Every phase reads lines that hold others' taps.
+    if (transposed && apart)
+      direct[ConvCounts::kPackedApart] = packed * static_cast<double>(g.h.stride * g.w.stride);
+  } else {
+    direct[transposed && apart ? ConvCounts::kProductsApart : ConvCounts::kProducts] = products;
+    direct[ConvCounts::kLoaded] = groups * (transposed ? smaller : larger) * in_vectors;
+    if (transposed && apart) {
+      direct[ConvCounts::kPackedApart] = packed * static_cast<double>(g.h.stride * g.w.stride);
+    } else {
+      direct[ConvCounts::kPacked] = packed;
+    }
+  }
+  if (weight && parts_weight_possible(g)) {
+    auto in_parts = direct;
+    in_parts[ConvCounts::kProducts] = in_parts[ConvCounts::kLoaded] = in_parts[ConvCounts::kPacked] = 0;
+    in_parts[ConvCounts::kProductsInParts] = products;
+    in_parts[ConvCounts::kPackedInParts] = packed;
+    // One image is turned, and the pixels of the other are split under each tap.
+    const bool other = parts_weight_turns_x(g);
+    in_parts[ConvCounts::kLoadedInParts] = groups * smaller * (other ? in_vectors : vectors);
+    in_parts[ConvCounts::kSplitUnderTaps] = groups * smaller * taps * (other ? vectors : in_vectors);
+    if (cost(in_parts, kGradients.direct) < cost(direct, kGradients.direct)) direct = in_parts;
   }
 
   const int64_t taps_h = winograd_taps(g.h), taps_w = winograd_taps(g.w);
@@ -104,6 +120,10 @@ ConvCounts conv_counts(const ConvGeometry& g, ConvUse use) {
            : phases > 1 ? ConvCounts::kKernelsApart
                         : ConvCounts::kKernels] = kernels;
   return counts;
+}
+
+bool parts_weight_pays(const ConvGeometry& g) {
+  return conv_counts(g, ConvUse::kWeight).direct[ConvCounts::kProductsInParts] > 0;
 }
 
 bool winograd_pays(const ConvCounts& counts, ConvUse use) {

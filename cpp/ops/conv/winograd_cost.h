@@ -26,6 +26,7 @@ struct ConvCounts {
     kProductsInPartsApart,
     kLoadedInParts,
     kPackedInParts,
+    kSplitUnderTaps,  // of weight gradients in parts
     kDirectCounts
   };
   enum Winograd : size_t {
@@ -46,6 +47,8 @@ struct ConvCounts {
 
 ConvCounts conv_counts(const ConvGeometry&, ConvUse);
 bool winograd_pays(const ConvCounts&, ConvUse);
+// Whether the plain sum of a weight gradient is faster in parts.
+bool parts_weight_pays(const ConvGeometry&);
 
 // For measurements: the method wherever it is possible. Set for the process.
 void set_winograd_always(bool always);

@@ -37,10 +37,38 @@ struct PartsPanel {
   const float* residual = nullptr;  // laid out as y: added to the sums before they are clamped
 };
 
+// Rows of pixels to be split: element k of a step is followed by element k + 16, as in a panel.
+struct PartsRows {
+  const float* x;
+  const int64_t* offset;       // (steps * kPartsDepth) where a row begins, or -1: zeros
+  int64_t steps, channels;     // channels that exist, at most vectors * lanes; zeros behind them
+  int64_t vectors;             // 1 or 2
+  uint16_t* to;                // (steps, vectors, kParts, kPartsDepth, lanes)
+  int64_t step = 0, line = 0;  // of 16 lines of a step: what is next
+};
+
+// y[r * y_row + c] = sum over k of a[r, k] * b[k, c], or adds to it. Sums that are not finite may be NaN.
+struct PartsOuter {
+  const uint16_t* a;  // (rows, steps * kPartsDepth) in parts; rows, a multiple of tile_rows
+  int64_t rows, steps;
+  const uint16_t* b;  // (steps, vectors, kParts, kPartsDepth, lanes)
+  int64_t vectors;    // 1 or 2
+  float* y;
+  int64_t y_row;
+  bool accumulate;
+};
+
 struct PartsKernels {
   int64_t lanes, max_vectors, tile_rows;  // pixels of a full run
   // One after the other; results of the last few may be stored late.
   void (*taps_panels)(const PartsPanel* panels, int64_t count);
+  // To be called by a thread before and after its outer_blocks, with anything between.
+  void (*begin_outer)();
+  void (*end_outer)();
+  // A product, and meanwhile the rows that are left of `next`, if that is not null: tiles and vectors work
+  // side by side.
+  void (*outer_block)(const PartsOuter&, PartsRows* next);
+  void (*split_rows)(PartsRows&);
   // Pixels of `width` elements, from[p * from_step + c] where c < channels and zeros behind them, to elements
   // p * to_step
   // + c; `width` is a multiple of kPartsDepth.
