@@ -1,7 +1,6 @@
-#include "ops/gemm/gemm.h"
-
 #include "bindings/arrays.h"
 #include "ops/conv/bf16_conv.h"
+#include "ops/gemm/linear.h"
 
 namespace neocog::bindings {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "engine/checks.h"
 #include "ops/conv/bf16_conv.h"
-#include "ops/gemm/gemm.h"
+#include "ops/gemm/linear.h"
 #include "ops/gemm/matmul.h"
 
 namespace neocog {

@@ -14,8 +14,10 @@
 #include "core/scratch.h"
 #include "ops/conv/bf16_conv.h"
 #include "ops/conv/conv.h"
+#include "ops/conv/winograd_cost.h"
 #include "ops/conv_transpose/conv_transpose.h"
 #include "ops/gemm/gemm.h"
+#include "ops/gemm/linear.h"
 #include "ops/separable/separable.h"
 
 namespace neocog {
@@ -267,12 +269,17 @@ void ops_give_the_same_bits(Layout layout) {
   });
 }
 
-// Products in parts, on tiles: several phases, padding, and a weight gradient of 1x1.
+// Products in parts, on tiles: several phases, padding, and 1x1.
 void parts_give_the_same_bits(Layout layout) {
-  const int64_t n = 2, c = 72, o = 50;
-  for (const WindowAxis& axis : {WindowAxis{25, 3, 2, 1, 1, 1}, WindowAxis{22, 1, 1, 1, 0, 0}}) {
+  struct Case {
+    WindowAxis axis;
+    int64_t c, o;
+  };
+  for (const auto& [axis, c, o] :
+       {Case{{25, 3, 2, 1, 1, 1}, 144, 136}, Case{{22, 1, 1, 1, 0, 0}, 200, 500}}) {
+    const int64_t n = 2;
     const ConvGeometry g{n, c, o, 1, axis, axis};
-    CHECK(conv_kernel<float>(g, layout) == ConvKernel::kParts);
+    CHECK(conv_kernel<float>(g, layout) == ConvKernel::kParts && parts_weight_pays(g));
     const int64_t out = axis.out(), size_x = n * c * axis.in * axis.in, size_y = n * o * out * out,
                   weights = o * c * axis.kernel * axis.kernel;
     const std::vector<float> x = random_values(size_x, 5), dy = random_values(size_y, 6),
@@ -291,8 +298,11 @@ void parts_give_the_same_bits(Layout layout) {
 }
 
 void linear_gives_the_same_bits() {
-  for (const int64_t rows : {int64_t{3}, int64_t{200}}) {  // weights read in place, and packed
-    const int64_t in = 70, out = 90;
+  struct Case {
+    int64_t rows, in, out;
+  };
+  // Weights read in place, packed, and of a convolution.
+  for (const auto& [rows, in, out] : {Case{3, 70, 90}, Case{200, 70, 90}, Case{1040, 170, 150}}) {
     const std::vector<float> x = random_values(rows * in, 7), weight = random_values(out * in, 8);
     const std::vector<float> dy = random_values(rows * out, 9);
     same_bits_for_any_number_of_threads("linear_forward", rows * out, [&](float* y) {

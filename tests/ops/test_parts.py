@@ -276,3 +276,21 @@ def test_the_kernel_has_a_name():
         _core.conv_kernel((1, 64, 20, 20), weight, (1, 1), (0,) * 4, (1, 1), 1),
     ]
     assert names == ["direct, vectors of channels", NAME]
+
+
+@pytest.mark.parametrize(("rows", "inputs", "outputs"), [(1030, 200, 190), (700, 300, 150), (600, 130, 1000)])
+def test_large_linear_layers(rows, inputs, outputs, rng):
+    x, weight, bias = (helpers.normal(rng, shape) for shape in ((rows, inputs), (outputs, inputs), (outputs,)))
+    grad_y = helpers.normal(rng, (rows, outputs))
+    call = lambda: (ops.linear(x, weight, bias), *ops.linear_backward(grad_y, x, weight))  # noqa: E731
+    found, plain = call(), with_vectors(call)
+    exact = [array.astype(np.float64) for array in (x, weight, bias, grad_y)]
+    expected = (
+        exact[0] @ exact[1].T + exact[2],
+        exact[3] @ exact[1],
+        exact[3].T @ exact[0],
+        exact[3].sum(axis=0),
+    )
+    for one, by_vectors, right in zip(found, plain, expected, strict=True):
+        assert rms(one, right) <= 1.05 * rms(by_vectors, right)
+    assert found[0].tobytes() != plain[0].tobytes(), "another kernel"

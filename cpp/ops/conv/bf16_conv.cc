@@ -10,6 +10,7 @@
 #include "ops/conv/strip.h"
 #include "ops/conv/tap_span.h"
 #include "ops/gemm/gemm.h"
+#include "ops/gemm/linear.h"
 
 namespace neocog {
 namespace {

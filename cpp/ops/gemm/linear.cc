@@ -1,15 +1,18 @@
-#include "ops/gemm/gemm.h"
+#include "ops/gemm/linear.h"
 
 #include <algorithm>
 #include <cstring>
 #include <limits>
 #include <numeric>
+#include <type_traits>
 #include <vector>
 
 #include "core/memory.h"
 #include "core/parallel.h"
 #include "core/scratch.h"
-#include "ops/conv/weights.h"
+#include "ops/conv/conv.h"
+#include "ops/conv/parts_conv.h"
+#include "ops/gemm/gemm.h"
 
 namespace neocog {
 namespace {
@@ -18,6 +21,27 @@ namespace {
 constexpr int64_t kDotRows = 12;
 // Rows of x that go through a panel of weights together: 96 rows of 1000 floats fill a third of the cache.
 constexpr int64_t kRowsPerItem = 96;
+
+// Rows from which on, with so many products, the layer is a convolution of 1x1 over them: the sums in parts,
+// on CPUs that have such kernels, and weight gradients, whose rows are cut into parts there.
+constexpr int64_t kManyRows = 256, kManyProducts = 24 << 20, kManyTerms = 256, kManyOfGradient = 16 << 20;
+constexpr int64_t kLeastChannels = 128;
+
+bool large_product(int64_t rows, int64_t in, int64_t out) {
+  return rows >= kManyRows && std::min(in, out) >= kLeastChannels && rows >= kManyProducts / in / out &&
+         parts_conv_suits(in, out, rows);
+}
+bool large_gradient(int64_t rows, int64_t in, int64_t out) {
+  return rows >= kManyTerms && rows >= kManyOfGradient / in / out;
+}
+
+ConvGeometry over_rows(int64_t rows, int64_t in, int64_t out) {
+  return {1, in, out, 1, {1, 1, 1, 1, 0, 0}, {rows, 1, 1, 1, 0, 0}};
+}
+template <class T>
+Image<T> image_of(T* data, int64_t rows, int64_t columns) {
+  return {data, 1, columns, 1, rows, Layout::kChannelsLast};
+}
 
 // What is applied to y: inside the kernel where it is a clamp, else row by row.
 template <class T>
@@ -88,6 +112,13 @@ template <class T>
 void linear_forward(int64_t rows, int64_t in, int64_t out, const T* x, const Weights<T>& weight,
                     const T* bias, Activation f, T alpha, T* y) {
   if (rows == 0 || out == 0) return;
+  if constexpr (std::is_same_v<T, float>) {
+    if (large_product(rows, in, out)) {
+      conv_forward<float>(over_rows(rows, in, out), image_of(x, rows, in), weight, {bias, nullptr, f, alpha},
+                          image_of(y, rows, out));
+      return;
+    }
+  }
   const Finish<T> finish{f, alpha};
   if (rows > kDotRows) {
     product<T>(rows, in, out, x, weight, {weight.data, out, in, 1, 0, in, nullptr, 0}, bias, finish, y);
@@ -113,12 +144,23 @@ void linear_forward(int64_t rows, int64_t in, int64_t out, const T* x, const Wei
 template <class T>
 void linear_backward_x(int64_t rows, int64_t in, int64_t out, const T* dy, const T* weight, T* dx) {
   if (rows == 0 || in == 0) return;
+  if constexpr (std::is_same_v<T, float>) {
+    if (large_product(rows, out, in)) {
+      conv_backward_x<float>(over_rows(rows, in, out), image_of(dy, rows, out), weight,
+                             image_of(dx, rows, in));
+      return;
+    }
+  }
   product<T>(rows, out, in, dy, weight, {weight, in, 1, out, in, 1, nullptr, 1}, nullptr, {}, dx);
 }
 
 template <class T>
 void linear_backward_weight(int64_t rows, int64_t in, int64_t out, const T* dy, const T* x, T* dw) {
   if (in == 0 || out == 0) return;
+  if (large_gradient(rows, in, out)) {
+    conv_backward_weight<T>(over_rows(rows, in, out), image_of(x, rows, in), image_of(dy, rows, out), dw);
+    return;
+  }
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const PanelSplit split(in, kernels.lanes, kernels.max_vectors);
   constexpr int64_t kOutputs = 96;  // rows of dw per item
