@@ -73,6 +73,8 @@ void plain_row(const PartsPanel& g, int64_t at, int64_t j, float* sums) {
 // ones. Few instructions: the products wait for those before them.
 class Block {
  public:
+  static constexpr int64_t kStep = 2 * V::lanes;  // from a row of sums to the next
+
   NEOCOG_INLINE void begin(const PartsPanel& g, const Bf16Run* run, int64_t runs, int64_t j) {
     g_ = &g;
     run_ = run;
@@ -121,7 +123,7 @@ class Block {
   }
 
  private:
-  static constexpr int64_t kFewSteps = 8, kStep = 2 * V::lanes;
+  static constexpr int64_t kFewSteps = 8;
 
   static NEOCOG_INLINE bool finite(V a, V b) {
     const V check = fma(a, V::zero(), b * V::zero());
@@ -162,6 +164,59 @@ class Block {
   bool last_ = false, plain_ = false;
 };
 
+// One or two row tiles, one or two column tiles, and the sums of their products.
+template <int Runs, int Columns>
+struct Tiles {
+  const uint16_t *a0, *a1, *b;  // of a step
+  int64_t bytes0, bytes1;       // from a row to the next
+
+  static NEOCOG_INLINE void zero() {
+    zero_tile<0>();
+    if constexpr (Columns == 2) zero_tile<1>();
+    if constexpr (Runs == 2) zero_tile<2>();
+    if constexpr (Runs == 2 && Columns == 2) zero_tile<3>();
+  }
+  template <int Part>
+  NEOCOG_INLINE void rows0() const {
+    load_tile<4>(a0 + Part * kPartsDepth, bytes0);
+  }
+  template <int Part>
+  NEOCOG_INLINE void rows1() const {
+    if constexpr (Runs == 2) load_tile<5>(a1 + Part * kPartsDepth, bytes1);
+  }
+  template <int Part>
+  NEOCOG_INLINE void columns0() const {
+    load_tile<6>(b + Part * kTile, kColumnBytes);
+  }
+  template <int Part>
+  NEOCOG_INLINE void columns1() const {
+    if constexpr (Columns == 2) load_tile<7>(b + kStepTiles + Part * kTile, kColumnBytes);
+  }
+  static NEOCOG_INLINE void product0() { multiply_tiles<0>(); }
+  static NEOCOG_INLINE void product1() {
+    if constexpr (Columns == 2) multiply_tiles<1>();
+  }
+  static NEOCOG_INLINE void product2() {
+    if constexpr (Runs == 2) multiply_tiles<2>();
+  }
+  static NEOCOG_INLINE void product3() {
+    if constexpr (Runs == 2 && Columns == 2) multiply_tiles<3>();
+  }
+  // To rows of y, `y_row` apart.
+  static NEOCOG_INLINE void store(float* y, int64_t y_row) {
+    const int64_t bytes = y_row * static_cast<int64_t>(sizeof(float));
+    float* const y1 = y + kTileRows * y_row;
+    store_tile<0>(y, bytes);
+    if constexpr (Columns == 2) store_tile<1>(y + V::lanes, bytes);
+    if constexpr (Runs == 2) store_tile<2>(y1, bytes);
+    if constexpr (Runs == 2 && Columns == 2) store_tile<3>(y1 + V::lanes, bytes);
+    after_tiles(y);
+  }
+
+ private:
+  static constexpr int64_t kColumnBytes = 64;
+};
+
 // Sums of one or two runs of pixels by one or two vectors, from vector j on. A tile is loaded for the next
 // product as soon as its last product of this one is on its way: where another thread shares the core, tiles
 // do not have copies enough to be loaded earlier.
@@ -169,58 +224,35 @@ constexpr int64_t kFetches = 6;  // of a step
 template <int Runs, int Columns>
 NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, Block& block, Block& before,
                             Fetch<uint16_t>& fetch, int64_t lines) {
-  constexpr int64_t kRow = 64, kElement = kParts * static_cast<int64_t>(sizeof(uint16_t));
-  const int64_t step0 = run[0].step * kElement, step1 = run[Runs - 1].step * kElement;
+  constexpr int64_t kElement = kParts * static_cast<int64_t>(sizeof(uint16_t));
   const uint16_t *const a0 = g.a + run[0].a * kParts, *const a1 = g.a + run[Runs - 1].a * kParts;
-  const uint16_t* b = g.b + j * kStepTiles;
   int64_t t = 0, s = 0, at = g.tap[0] * kParts;
-  const auto rows0 = [&]<int Part>() __attribute__((always_inline)) {
-    load_tile<4>(a0 + at + Part * kPartsDepth, step0);
-  };
-  const auto rows1 = [&]<int Part>() __attribute__((always_inline)) {
-    if constexpr (Runs == 2) load_tile<5>(a1 + at + Part * kPartsDepth, step1);
-  };
-  const auto columns0 = [&]<int Part>()
-                            __attribute__((always_inline)) { load_tile<6>(b + Part * kTile, kRow); };
-  const auto columns1 = [&]<int Part>() __attribute__((always_inline)) {
-    if constexpr (Columns == 2) load_tile<7>(b + kStepTiles + Part * kTile, kRow);
-  };
-  const auto product1 = [&]() __attribute__((always_inline)) {
-    if constexpr (Columns == 2) multiply_tiles<1>();
-  };
-  const auto product2 = [&]() __attribute__((always_inline)) {
-    if constexpr (Runs == 2) multiply_tiles<2>();
-  };
-  const auto product3 = [&]() __attribute__((always_inline)) {
-    if constexpr (Runs == 2 && Columns == 2) multiply_tiles<3>();
-  };
+  Tiles<Runs, Columns> tiles{a0 + at, a1 + at, g.b + j * kStepTiles, run[0].step * kElement,
+                             run[Runs - 1].step * kElement};
   // Requests that come all at once would hold up the products.
   const auto then_rows = [&]<int Part>() __attribute__((always_inline)) {
-    multiply_tiles<0>();
-    product1();
+    tiles.product0();
+    tiles.product1();
     fetch.next(lines);
-    rows0.template operator()<Part>();
-    product2();
-    product3();
-    rows1.template operator()<Part>();
+    tiles.template rows0<Part>();
+    tiles.product2();
+    tiles.product3();
+    tiles.template rows1<Part>();
   };
   const auto then_columns = [&]<int Part>() __attribute__((always_inline)) {
-    multiply_tiles<0>();
-    product2();
+    tiles.product0();
+    tiles.product2();
     fetch.next(lines);
-    columns0.template operator()<Part>();
-    product1();
-    product3();
-    columns1.template operator()<Part>();
+    tiles.template columns0<Part>();
+    tiles.product1();
+    tiles.product3();
+    tiles.template columns1<Part>();
   };
-  zero_tile<0>();
-  if constexpr (Columns == 2) zero_tile<1>();
-  if constexpr (Runs == 2) zero_tile<2>();
-  if constexpr (Runs == 2 && Columns == 2) zero_tile<3>();
-  columns0.template operator()<0>();
-  rows0.template operator()<2>();
-  columns1.template operator()<0>();
-  rows1.template operator()<2>();
+  tiles.zero();
+  tiles.template columns0<0>();
+  tiles.template rows0<2>();
+  tiles.template columns1<0>();
+  tiles.template rows1<2>();
   const int64_t all = g.taps * g.steps, b_step = g.vectors * kStepTiles;
   const int64_t count = ceil_div(2 * kTileRows, 2 * all);  // rows to store, twice in a step
   for (int64_t k = 0;;) {
@@ -232,27 +264,22 @@ NEOCOG_INLINE void multiply(const PartsPanel& g, const Bf16Run* run, int64_t j, 
     before.store(count);
     then_columns.template operator()<2>();
     fetch.next(lines);
-    multiply_tiles<0>();
-    product1();
+    tiles.product0();
+    tiles.product1();
     if (++k == all) break;
-    b += b_step, at += kParts * kPartsDepth;
+    at += kParts * kPartsDepth;
     if (++s == g.steps) s = 0, at = g.tap[++t] * kParts;
-    rows0.template operator()<2>();
-    product2();
-    columns0.template operator()<0>();
-    product3();
-    columns1.template operator()<0>();
-    rows1.template operator()<2>();
+    tiles.a0 = a0 + at, tiles.a1 = a1 + at, tiles.b += b_step;
+    tiles.template rows0<2>();
+    tiles.product2();
+    tiles.template columns0<0>();
+    tiles.product3();
+    tiles.template columns1<0>();
+    tiles.template rows1<2>();
   }
-  product2();
-  product3();
-  constexpr int64_t bytes = 2 * V::lanes * static_cast<int64_t>(sizeof(float));
-  float *const sums = block.sums(), *const second = sums + kTileRows * 2 * V::lanes;
-  store_tile<0>(sums, bytes);
-  if constexpr (Columns == 2) store_tile<1>(sums + V::lanes, bytes);
-  if constexpr (Runs == 2) store_tile<2>(second, bytes);
-  if constexpr (Runs == 2 && Columns == 2) store_tile<3>(second + V::lanes, bytes);
-  after_tiles(sums);
+  tiles.product2();
+  tiles.product3();
+  tiles.store(block.sums(), Block::kStep);
   block.begin(g, run, Runs, j);
 }
 
@@ -376,68 +403,39 @@ constexpr int64_t kOuterTurns = 6;  // of a step
 template <int Runs, int Columns>
 NEOCOG_INLINE void outer_tiles(const PartsOuter& g, const uint16_t* a, float* y, int64_t y_row,
                                Between& between) {
-  constexpr int64_t kRow = 64;
-  const int64_t step = g.steps * kParts * kPartsDepth, second = kTileRows * step,
-                bytes = step * static_cast<int64_t>(sizeof(uint16_t)),
-                y_bytes = y_row * static_cast<int64_t>(sizeof(float));
-  float* const y1 = y + kTileRows * y_row;
-  zero_tile<0>();
-  if constexpr (Columns == 2) zero_tile<1>();
-  if constexpr (Runs == 2) zero_tile<2>();
-  if constexpr (Runs == 2 && Columns == 2) zero_tile<3>();
-  const uint16_t* b = g.b;
-  const auto rows0 = [&]<int Part>()
-                         __attribute__((always_inline)) { load_tile<4>(a + Part * kPartsDepth, bytes); };
-  const auto rows1 = [&]<int Part>() __attribute__((always_inline)) {
-    if constexpr (Runs == 2) load_tile<5>(a + second + Part * kPartsDepth, bytes);
-  };
-  const auto columns0 = [&]<int Part>()
-                            __attribute__((always_inline)) { load_tile<6>(b + Part * kTile, kRow); };
-  const auto columns1 = [&]<int Part>() __attribute__((always_inline)) {
-    if constexpr (Columns == 2) load_tile<7>(b + kStepTiles + Part * kTile, kRow);
-  };
-  const auto product1 = [&]() __attribute__((always_inline)) {
-    if constexpr (Columns == 2) multiply_tiles<1>();
-  };
-  const auto product2 = [&]() __attribute__((always_inline)) {
-    if constexpr (Runs == 2) multiply_tiles<2>();
-  };
-  const auto product3 = [&]() __attribute__((always_inline)) {
-    if constexpr (Runs == 2 && Columns == 2) multiply_tiles<3>();
-  };
+  const int64_t step = g.steps * kParts * kPartsDepth, bytes = step * static_cast<int64_t>(sizeof(uint16_t));
+  Tiles<Runs, Columns> tiles{a, a + kTileRows * step, g.b, bytes, bytes};
   const auto with_rows = [&]<int Part>() __attribute__((always_inline)) {
-    rows0.template operator()<Part>();
-    multiply_tiles<0>();
-    product1();
-    rows1.template operator()<Part>();
-    product2();
-    product3();
+    tiles.template rows0<Part>();
+    tiles.product0();
+    tiles.product1();
+    tiles.template rows1<Part>();
+    tiles.product2();
+    tiles.product3();
     between.turn();
   };
   const auto with_columns = [&]<int Part>() __attribute__((always_inline)) {
-    columns0.template operator()<Part>();
-    multiply_tiles<0>();
-    product2();
-    columns1.template operator()<Part>();
-    product1();
-    product3();
+    tiles.template columns0<Part>();
+    tiles.product0();
+    tiles.product2();
+    tiles.template columns1<Part>();
+    tiles.product1();
+    tiles.product3();
     between.turn();
   };
-  for (int64_t s = 0; s < g.steps; ++s, a += kParts * kPartsDepth, b += Columns * kStepTiles) {
-    columns0.template operator()<0>();
-    columns1.template operator()<0>();
+  tiles.zero();
+  for (int64_t s = 0; s < g.steps; ++s) {
+    tiles.template columns0<0>();
+    tiles.template columns1<0>();
     with_rows.template operator()<2>();
     with_rows.template operator()<1>();
     with_columns.template operator()<1>();
     with_rows.template operator()<0>();
     with_columns.template operator()<0>();
     with_columns.template operator()<2>();
+    tiles.a0 += kParts * kPartsDepth, tiles.a1 += kParts * kPartsDepth, tiles.b += Columns * kStepTiles;
   }
-  store_tile<0>(y, y_bytes);
-  if constexpr (Columns == 2) store_tile<1>(y + V::lanes, y_bytes);
-  if constexpr (Runs == 2) store_tile<2>(y1, y_bytes);
-  if constexpr (Runs == 2 && Columns == 2) store_tile<3>(y1 + V::lanes, y_bytes);
-  after_tiles(y);
+  tiles.store(y, y_row);
 }
 
 void begin_outer() {
