@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, ParamSpec, TypeVar, cast
 
 Pair = tuple[int, int]
 Padding = tuple[int, int, int, int]  # height lo, hi, width lo, hi
 
 _LARGEST = 2**31 - 1
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+# Values of exactly these types are the same wherever they are equal; of others a key of a cache might not tell that.
+_PLAIN = frozenset({int, bool, str, type(None)})
+
+
+def remembered(function: Callable[_P, _R]) -> Callable[_P, _R]:
+    """Keep the results of a pure function of plain arguments: ints, bools, strings, None and tuples of ints.
+
+    Checks that a call has passed once need not run again, and after a kernel has been through the caches they take
+    several times as long as a benchmark of them alone would show. Other arguments, and errors, are worked out each
+    time. Keywords are not taken.
+    """
+    direct = cast("Callable[..., Any]", function)
+    known = functools.lru_cache(maxsize=1024, typed=True)(direct)
+
+    def call(*args: Any) -> Any:
+        for arg in args:
+            kind = arg.__class__
+            if kind is tuple:
+                for entry in arg:
+                    if entry.__class__ is not int:
+                        return direct(*args)
+            elif kind not in _PLAIN:
+                return direct(*args)
+        return known(*args)
+
+    return cast("Callable[_P, _R]", functools.wraps(function)(call))
 
 
 def integer(name: str, value: Any, minimum: int | None = None) -> int:

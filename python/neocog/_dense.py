@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from neocog._arrays import Array, as_array
+from neocog._arrays import Array, as_array, row_major
 
 Order = tuple[int, ...]
 
@@ -26,11 +26,6 @@ class Dense(NamedTuple):
     def restore(self, result: Array) -> Array:
         """Give a result that is laid out as `array` the axes of the caller's array; no copy."""
         return result if self.order is None else result.transpose(_inverse(self.order))
-
-
-def row_major(array: Array) -> Array:
-    """The array itself, or a copy if it is not C-contiguous; unlike np.ascontiguousarray it keeps rank 0."""
-    return array if array.flags.c_contiguous else array.copy(order="C")
 
 
 def memory_order(array: Array) -> Order | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from neocog._arrays import Array, Images, as_indices, images
-from neocog._checks import Padding, Pair, padding_of, pair
+from neocog._checks import Padding, Pair, padding_of, pair, remembered
 
 _AXES = ("height", "width")
 
@@ -47,6 +47,7 @@ def not_empty(name: str, array: Array) -> None:
         )
 
 
+@remembered
 def windows(
     size: Pair, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any, spatial: int
 ) -> Windows:
@@ -87,6 +88,7 @@ def _outputs(axis: int, size: Pair, kernel: Pair, stride: Pair, padding: Padding
     return out
 
 
+@remembered
 def spatial_size(name: str, value: Any, spatial: int, minimum: int = 1) -> Pair:
     """(height, width) of an int or of one int per spatial axis; 1-D gets the height 1."""
     values = pair(name, value, spatial, minimum)

@@ -7,7 +7,7 @@ from typing import Any
 
 from neocog import _core
 from neocog._arrays import Array, deliver, images
-from neocog._checks import Pair, integer
+from neocog._checks import Pair, integer, remembered
 from neocog.ops._pool_windows import flag, pooled, spatial_size
 
 __all__ = [
@@ -234,6 +234,7 @@ def global_avg_pool1d_backward(grad_y: Any, input_size: Any, *, data_format: str
     return _global_backward(grad_y, input_size, data_format, 1)
 
 
+@remembered
 def _output_size(value: Any, size: Pair, spatial: int) -> Pair:
     """(P, Q) of an adaptive pooling; None keeps the input's."""
     values = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value] * spatial

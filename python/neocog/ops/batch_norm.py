@@ -9,7 +9,7 @@ import numpy as np
 
 from neocog import _core
 from neocog._activations import activation_code
-from neocog._arrays import Array, as_array
+from neocog._arrays import Array, as_array, row_major
 from neocog._checks import one_of
 from neocog._checks import output_mask as checked_mask
 
@@ -211,9 +211,9 @@ def _values(
     batch, channels, *spatial = first.shape
     pixels = math.prod(spatial)
     if channels_last:
-        rows = np.ascontiguousarray(last).reshape(batch, 1, pixels, channels)
+        rows = row_major(last).reshape(batch, 1, pixels, channels)
         return _Values(rows.transpose(0, 3, 1, 2), True, first.shape, array.shape, last_format)
-    planes = np.ascontiguousarray(first).reshape(batch, channels, 1, pixels)
+    planes = row_major(first).reshape(batch, channels, 1, pixels)
     return _Values(planes, False, first.shape, array.shape, last_format)
 
 
@@ -231,7 +231,7 @@ def _vector(name: str, value: Any, dtype: np.dtype[Any], channels: int) -> Array
     array = as_array(name, value, dtype)
     if array.shape != (channels,):
         raise ValueError(f"`{name}` has shape {array.shape}; it must be ({channels},), one value per channel of `x`.")
-    return np.ascontiguousarray(array)
+    return row_major(array)
 
 
 def _epsilon(eps: Any, training: bool) -> float:

@@ -8,8 +8,8 @@ import numpy as np
 
 from neocog import _core
 from neocog._activations import activation_code
-from neocog._arrays import Array, Images, as_array, deliver, images, with_gradients
-from neocog._checks import Padding, Pair, integer, one_of, output_mask, padding_of, pair, window_size
+from neocog._arrays import Array, as_array, deliver, images, row_major, with_gradients
+from neocog._checks import Padding, Pair, integer, one_of, output_mask, padding_of, pair, remembered, window_size
 
 __all__ = ["conv1d", "conv1d_backward", "conv2d", "conv2d_backward"]
 
@@ -178,7 +178,7 @@ def kernels_of(name: str, weight: Any, dtype: np.dtype[Any], spatial: int) -> Ar
         )
     if 0 in array.shape:
         raise ValueError(f"`{name}` has shape {array.shape}; no axis of it may be empty.")
-    return np.ascontiguousarray(array if spatial == 2 else array[:, :, None, :])
+    return row_major(array if spatial == 2 else array[:, :, None, :])
 
 
 def is_bf16(precision: str, dtype: np.dtype[Any]) -> bool:
@@ -197,26 +197,33 @@ def bias_of(name: str, bias: Any, dtype: np.dtype[Any], channels: int) -> Array 
     array = as_array(name, bias, dtype)
     if array.shape != (channels,):
         raise ValueError(f"`{name}` has shape {array.shape}; it must be ({channels},), one value per output channel.")
-    return np.ascontiguousarray(array)
+    return row_major(array)
 
 
+@remembered
 def conv_geometry(
-    images: Images, kernels: Array, stride: Any, padding: Any, dilation: Any, groups: int, spatial: int
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    spatial: int,
 ) -> tuple[Pair, Padding, Pair, Pair]:
-    """Check a convolution's arguments; returns stride, padding, dilation and y's (height, width)."""
-    channels, height, width = images.array.shape[1:]
+    """Check a convolution's arguments against the shapes; returns stride, padding, dilation and y's (height, width)."""
+    channels, height, width = x[1:]
     groups = integer("groups", groups, 1)
-    if channels % groups or kernels.shape[0] % groups:
+    if channels % groups or weight[0] % groups:
         raise ValueError(
-            f"`groups` is {groups}; it must divide the {channels} channels of `x` and the {kernels.shape[0]} "
+            f"`groups` is {groups}; it must divide the {channels} channels of `x` and the {weight[0]} "
             "output channels of `weight`."
         )
-    if kernels.shape[1] != channels // groups:
+    if weight[1] != channels // groups:
         raise ValueError(
-            f"`x` has {channels} channels in {groups} groups, but `weight` of shape {kernels.shape} takes "
-            f"{kernels.shape[1]} per group; give `weight` the shape (out, {channels // groups}, ...)."
+            f"`x` has {channels} channels in {groups} groups, but `weight` of shape {weight} takes "
+            f"{weight[1]} per group; give `weight` the shape (out, {channels // groups}, ...)."
         )
-    size, kernel = (height, width), (kernels.shape[2], kernels.shape[3])
+    size, kernel = (height, width), (weight[2], weight[3])
     steps, gaps = pair("stride", stride, spatial, 1), pair("dilation", dilation, spatial, 1)
     pads = padding_of(padding, size, kernel, steps, gaps, spatial)
     return steps, pads, gaps, window_size("x", size, kernel, steps, pads, gaps)
@@ -243,7 +250,9 @@ def _forward(
     dtype = inputs.array.dtype
     bf16 = is_bf16(precision, dtype)
     kernels = kernels_of("weight", weight, dtype, spatial)
-    steps, pads, gaps, size = conv_geometry(inputs, kernels, stride, padding, dilation, groups, spatial)
+    steps, pads, gaps, size = conv_geometry(
+        inputs.array.shape, kernels.shape, stride, padding, dilation, groups, spatial
+    )
     addend = None
     if residual is not None:
         shape = (inputs.array.shape[0], kernels.shape[0], *size)
@@ -284,7 +293,9 @@ def _backward(
     wanted = output_mask(mask, 3)
     inputs = images("x", x, data_format, spatial)
     kernels = kernels_of("weight", weight, inputs.array.dtype, spatial)
-    steps, pads, gaps, size = conv_geometry(inputs, kernels, stride, padding, dilation, groups, spatial)
+    steps, pads, gaps, size = conv_geometry(
+        inputs.array.shape, kernels.shape, stride, padding, dilation, groups, spatial
+    )
     inputs, grads = with_gradients(inputs, grad_y, data_format, spatial)
     shape = (inputs.array.shape[0], kernels.shape[0], *size)
     if grads.array.shape != shape:

@@ -6,8 +6,8 @@ from typing import Any
 
 from neocog import _core
 from neocog._activations import activation_code
-from neocog._arrays import Array, Images, deliver, images, with_gradients
-from neocog._checks import Padding, Pair, integer, output_mask, padding_of, pair, same_padding
+from neocog._arrays import Array, deliver, images, with_gradients
+from neocog._checks import Padding, Pair, integer, output_mask, padding_of, pair, remembered, same_padding
 from neocog.ops.conv import bias_of, kernels_of
 
 __all__ = ["conv_transpose1d", "conv_transpose1d_backward", "conv_transpose2d", "conv_transpose2d_backward"]
@@ -148,9 +148,10 @@ def conv_transpose1d_backward(
     return _backward(grad_y, x, weight, stride, padding, output_padding, groups, dilation, output_mask, data_format, 1)
 
 
+@remembered
 def _geometry(
-    inputs: Images,
-    kernels: Array,
+    x: tuple[int, ...],
+    weight: tuple[int, ...],
     stride: Any,
     padding: Any,
     extra: Any,
@@ -163,27 +164,27 @@ def _geometry(
     The padding at the end is what makes the convolution from y back to x have exactly x's size, so output
     padding is negative padding.
     """
-    channels, *size = inputs.array.shape[1:]
+    channels, *size = x[1:]
     groups = integer("groups", groups, 1)
     if channels % groups:
         raise ValueError(f"`groups` is {groups}; it must divide the {channels} channels of `x`.")
-    if kernels.shape[0] != channels:
+    if weight[0] != channels:
         raise ValueError(
-            f"`x` has {channels} channels, but `weight` of shape {kernels.shape} takes {kernels.shape[0]}; "
+            f"`x` has {channels} channels, but `weight` of shape {weight} takes {weight[0]}; "
             f"give `weight` the shape ({channels}, out/groups, ...)."
         )
     if 0 in size:
         raise ValueError(f"`x` has the spatial size {tuple(size)}; no axis of it may be empty.")
     steps, gaps = pair("stride", stride, spatial, 1), pair("dilation", dilation, spatial, 1)
     added = pair("output_padding", extra, spatial, 0)
-    reach = [gaps[axis] * (kernels.shape[2 + axis] - 1) + 1 for axis in range(2)]
+    reach = [gaps[axis] * (weight[2 + axis] - 1) + 1 for axis in range(2)]
     full = [(size[axis] - 1) * steps[axis] + reach[axis] for axis in range(2)]
     if isinstance(padding, str):
         if any(added):
             raise ValueError(f"`output_padding` is {extra!r}; with `padding={padding!r}` it must be 0.")
         padding_of(padding, (1, 1), (1, 1), steps, gaps, spatial)  # rejects other words
         out = [size[a] * steps[a] if padding == "same" else max(full[a], size[a] * steps[a]) for a in range(2)]
-        low = [same_padding(out[a], kernels.shape[2 + a], steps[a], gaps[a])[0] for a in range(2)]
+        low = [same_padding(out[a], weight[2 + a], steps[a], gaps[a])[0] for a in range(2)]
         if padding == "valid":
             low = [0, 0]
     else:
@@ -218,7 +219,9 @@ def _forward(
     code, alpha = activation_code(activation)
     inputs = images("x", x, data_format, spatial)
     kernels = kernels_of("weight", weight, inputs.array.dtype, spatial)
-    steps, pads, gaps, size = _geometry(inputs, kernels, stride, padding, output_padding, groups, dilation, spatial)
+    steps, pads, gaps, size = _geometry(
+        inputs.array.shape, kernels.shape, stride, padding, output_padding, groups, dilation, spatial
+    )
     addend = bias_of("bias", bias, inputs.array.dtype, kernels.shape[1] * groups)
     y = _core.conv_transpose_forward(
         inputs.array, kernels, addend, size, steps, pads, gaps, groups, code, alpha, inputs.channels_last
@@ -242,7 +245,9 @@ def _backward(
     wanted = output_mask(mask, 3)
     inputs = images("x", x, data_format, spatial)
     kernels = kernels_of("weight", weight, inputs.array.dtype, spatial)
-    steps, pads, gaps, size = _geometry(inputs, kernels, stride, padding, output_padding, groups, dilation, spatial)
+    steps, pads, gaps, size = _geometry(
+        inputs.array.shape, kernels.shape, stride, padding, output_padding, groups, dilation, spatial
+    )
     inputs, grads = with_gradients(inputs, grad_y, data_format, spatial)
     shape = (inputs.array.shape[0], kernels.shape[1] * groups, *size)
     if grads.array.shape != shape:

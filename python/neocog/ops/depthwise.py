@@ -6,8 +6,8 @@ from typing import Any
 
 from neocog import _core
 from neocog._activations import activation_code
-from neocog._arrays import Array, Images, deliver, images
-from neocog._checks import Padding, Pair
+from neocog._arrays import Array, deliver, images
+from neocog._checks import Padding, Pair, remembered
 from neocog.ops.conv import bias_of, conv2d_backward, conv_geometry, kernels_of
 
 __all__ = ["depthwise_conv2d", "depthwise_conv2d_backward"]
@@ -43,7 +43,7 @@ def depthwise_conv2d(
     code, alpha = activation_code(activation)
     inputs = images("x", x, data_format)
     kernels = kernels_of("weight", weight, inputs.array.dtype, 2)
-    steps, pads, gaps, _ = depthwise_geometry("weight", inputs, kernels, stride, padding, dilation)
+    steps, pads, gaps, _ = depthwise_geometry("weight", inputs.array.shape, kernels.shape, stride, padding, dilation)
     addend = bias_of("bias", bias, inputs.array.dtype, kernels.shape[0])
     y = _core.depthwise_forward(inputs.array, kernels, addend, steps, pads, gaps, code, alpha, inputs.channels_last)
     return deliver(y, data_format, batched=inputs.batched)
@@ -74,7 +74,7 @@ def depthwise_conv2d_backward(
     """
     inputs = images("x", x, data_format)
     kernels = kernels_of("weight", weight, inputs.array.dtype, 2)
-    depthwise_geometry("weight", inputs, kernels, stride, padding, dilation)
+    depthwise_geometry("weight", inputs.array.shape, kernels.shape, stride, padding, dilation)
     return conv2d_backward(
         grad_y,
         x,
@@ -88,14 +88,15 @@ def depthwise_conv2d_backward(
     )
 
 
+@remembered
 def depthwise_geometry(
-    name: str, inputs: Images, kernels: Array, stride: Any, padding: Any, dilation: Any
+    name: str, x: tuple[int, ...], weight: tuple[int, ...], stride: Any, padding: Any, dilation: Any
 ) -> tuple[Pair, Padding, Pair, Pair]:
-    """Check a depthwise convolution's arguments; returns stride, padding, dilation and y's (height, width)."""
-    channels = inputs.array.shape[1]
-    if channels == 0 or kernels.shape[1] != 1 or kernels.shape[0] % channels:
+    """As `conv_geometry`, of a depthwise convolution whose weight the caller calls `name`."""
+    channels = x[1]
+    if channels == 0 or weight[1] != 1 or weight[0] % channels:
         raise ValueError(
-            f"`x` has {channels} channels, but `{name}` has shape {kernels.shape}; it must be "
+            f"`x` has {channels} channels, but `{name}` has shape {weight}; it must be "
             f"({channels} * multiplier, 1, height, width)."
         )
-    return conv_geometry(inputs, kernels, stride, padding, dilation, channels, 2)
+    return conv_geometry(x, weight, stride, padding, dilation, channels, 2)

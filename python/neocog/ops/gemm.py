@@ -9,7 +9,7 @@ import numpy as np
 
 from neocog import _core
 from neocog._activations import activation_code
-from neocog._arrays import Array, as_array
+from neocog._arrays import Array, as_array, row_major
 from neocog._checks import output_mask as mask_of
 from neocog.ops.conv import bias_of, is_bf16
 
@@ -71,7 +71,7 @@ def linear_backward(
     grads = as_array("grad_y", grad_y, rows.dtype)
     if grads.shape != shape:
         raise ValueError(f"`grad_y` has shape {grads.shape}; y has {shape}: they must agree.")
-    flat = np.ascontiguousarray(grads.reshape(rows.shape[0], matrix.shape[0]))
+    flat = row_major(grads.reshape(rows.shape[0], matrix.shape[0]))
     grad_x = grad_weight = grad_bias = None
     if wanted[0]:
         grad_x = _core.linear_backward_x(flat, matrix).reshape(np.shape(x))
@@ -96,7 +96,7 @@ def _conform(x: Any, weight: Any) -> tuple[Array, Array, tuple[int, ...]]:
             f"(out, {values.shape[-1]})."
         )
     leading = values.shape[:-1]
-    rows = np.ascontiguousarray(values.reshape(math.prod(leading), values.shape[-1]))
+    rows = row_major(values.reshape(math.prod(leading), values.shape[-1]))
     if matrix.ndim == 1:
-        return rows, np.ascontiguousarray(matrix[None]), leading
-    return rows, np.ascontiguousarray(matrix), (*leading, matrix.shape[0])
+        return rows, row_major(matrix[None]), leading
+    return rows, row_major(matrix), (*leading, matrix.shape[0])

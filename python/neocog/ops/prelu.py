@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from neocog import _core
-from neocog._arrays import Array, as_array
+from neocog._arrays import Array, as_array, row_major
 from neocog._checks import output_mask as checked_mask
-from neocog._dense import Dense, dense, dense_like, row_major
+from neocog._dense import Dense, dense, dense_like
 
 __all__ = ["prelu", "prelu_backward"]
 

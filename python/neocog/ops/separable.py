@@ -52,7 +52,9 @@ def separable_conv2d(
     dtype = inputs.array.dtype
     filters = kernels_of("depthwise_weight", depthwise_weight, dtype, 2)
     mixing = _pointwise(pointwise_weight, dtype, filters.shape[0])
-    steps, pads, gaps, _ = depthwise_geometry("depthwise_weight", inputs, filters, stride, padding, dilation)
+    steps, pads, gaps, _ = depthwise_geometry(
+        "depthwise_weight", inputs.array.shape, filters.shape, stride, padding, dilation
+    )
     addend = bias_of("bias", bias, dtype, mixing.shape[0])
     y = _core.separable_forward(
         inputs.array, filters, mixing, addend, steps, pads, gaps, code, alpha, inputs.channels_last
@@ -90,7 +92,7 @@ def separable_conv2d_backward(
     dtype = inputs.array.dtype
     filters = kernels_of("depthwise_weight", depthwise_weight, dtype, 2)
     mixing = _pointwise(pointwise_weight, dtype, filters.shape[0])
-    depthwise_geometry("depthwise_weight", inputs, filters, stride, padding, dilation)
+    depthwise_geometry("depthwise_weight", inputs.array.shape, filters.shape, stride, padding, dilation)
     steps = {"stride": stride, "padding": padding, "dilation": dilation, "data_format": data_format}
     middle = depthwise_conv2d(x, filters, **steps)
     through = wanted[0] or wanted[1]
