@@ -1,4 +1,5 @@
-"""3x3 kernels over so few tiles that they are transformed at each use: late layers of a network with one image."""
+"""3x3 kernels that are transformed at each use: late layers of a network with one image, and weights of many channels
+that are used once."""
 
 from __future__ import annotations
 
@@ -31,13 +32,27 @@ CASES = {
     "small_last_columns": Case((2, 64, 8, 10), (64, 64, 3, 3)),
     "more_tiles_for_many_channels": Case((20, 512, 2, 3), (512, 512, 3, 3)),
 }
+# 48 tiles and more, with which kernels are transformed at each use where they are used once.
+WIDE = {
+    "fewest": Case((3, 160, 16, 14), (160, 160, 3, 3)),
+    "channels_that_fill_no_vectors_or_runs": Case((4, 171, 13, 14), (203, 171, 3, 3)),
+    "blocks_of_images": Case((20, 160, 11, 9), (176, 160, 3, 3)),
+    "blocks_that_end_inside_images": Case((1, 160, 58, 45), (176, 160, 3, 3)),
+    "groups": Case((4, 320, 13, 13), (352, 320 // 2, 3, 3), groups=2),
+    "widest_rows": Case((1, 160, 3, 512), (160, 160, 3, 3)),
+    "one_panel_for_each_thread": Case((4, 416, 14, 15), (64, 416, 3, 3)),
+    "dilated": Case((2, 160, 27, 30), (160, 160, 3, 3), (2, 2, 2, 2), dilation=(2, 2)),
+}
+wide = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in WIDE.items()])
 named = pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in CASES.items()])
 
 
-def bound(x: np.ndarray, weight: np.ndarray, pads: tuple[int, int, int, int], groups: int) -> tuple[np.ndarray, int]:
-    """The magnitude and the terms of the documented bound: sums of 16 channels, their sum, rounded kernels."""
+def bound(
+    x: np.ndarray, weight: np.ndarray, pads: tuple[int, int, int, int], groups: int, run: int = 16
+) -> tuple[np.ndarray, int]:
+    """The magnitude and the terms of the documented bound: sums of a run of channels, their sum, rounded kernels."""
     channels = weight.shape[1]
-    terms = min(16, channels) + -(-channels // 16) + TRANSFORMS
+    terms = min(run, channels) + -(-channels // run) + TRANSFORMS
     of_sums, of_kernels = (reference_winograd.magnitude(x, weight, pads, groups, rounded=r) for r in (False, True))
     return of_sums + 4 / terms * of_kernels, terms
 
@@ -63,6 +78,49 @@ def test_input_gradient_is_within_the_documented_bound(case, isa, layout, rng):
     expected, _, _ = reference.conv2d_backward(grad_y, x, weight, **case.steps)
     helpers.assert_within(grad_x, expected, *bound(grad_y, *turned(case, weight), case.groups))
     helpers.assert_same_layout(grad_x, x)
+
+
+@wide
+def test_wide_ones_are_within_the_documented_bound(case, isa, layout, rng):
+    run = 64 if isa == "avx512" else 16
+    x, weight, bias = arrays(case, layout, rng)
+    assert kernel_of(case, x, weight) == case.kernel
+    y = ops.conv2d(x, weight, bias, **case.steps)
+    expected = reference.conv2d(x, weight, bias, **case.steps)
+    if case.dilation == (1, 1):
+        magnitude, terms = bound(x, weight, case.pads, case.groups, run)
+        helpers.assert_within(y, expected, magnitude + abs(bias)[:, None, None], terms)
+    else:  # every second row and column is an image of its own
+        plain = Case(case.x, case.weight)
+        for i, j in np.ndindex(case.dilation):
+            part = np.ascontiguousarray(x[:, :, i :: case.dilation[0], j :: case.dilation[1]])
+            of_part, of_y = (array[:, :, i :: case.dilation[0], j :: case.dilation[1]] for array in (expected, y))
+            magnitude, terms = bound(part, weight, plain.pads, 1, run)
+            helpers.assert_within(of_y, of_part, magnitude + abs(bias)[:, None, None], terms)
+    helpers.assert_same_layout(y, x)
+
+
+@wide
+def test_wide_ones_have_the_same_bits_for_any_number_of_threads(case, layout, threads, rng):
+    x, weight, bias = arrays(case, layout, rng)
+    y = ops.conv2d(x, weight, bias, activation="relu", **case.steps)
+    for count in (1, 3, 8):
+        neocog.set_num_threads(count)
+        np.testing.assert_array_equal(ops.conv2d(x, weight, bias, activation="relu", **case.steps), y)
+
+
+@pytest.mark.parametrize("positive", [False, True], ids=["normal", "after_relu"])
+@pytest.mark.parametrize("shape", [(4, 256, 14, 14), (8, 160, 14, 14), (12, 512, 7, 7), (2, 256, 28, 28)])
+def test_errors_of_wide_ones_stay_near_those_of_the_plain_sum(shape, positive, rng, without_tiles):
+    """As below; 2e-6 is what a convolution of 3x3 may err at most."""
+    case = Case(shape, (shape[1], shape[1], 3, 3))
+    x, weight, _ = arrays(case, "NCHW", rng)
+    x = np.maximum(x, 0) if positive else x
+    expected = reference.conv2d(x, weight, **case.steps)
+    errors = [ops.conv2d(x, weight, algorithm=name, **case.steps) - expected for name in ("auto", "direct")]
+    auto, direct = (np.sqrt((error**2).mean()) for error in errors)
+    assert auto <= 2.5 * direct
+    assert abs(errors[0]).max() <= 2e-6 * abs(expected).max()
 
 
 @pytest.mark.parametrize("positive", [False, True], ids=["normal", "after_relu"])

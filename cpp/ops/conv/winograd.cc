@@ -84,7 +84,7 @@ void run_blocks(const WinogradCall<T>& call, const T* all, const std::vector<Win
               if (all == nullptr) call.filters.pack_panel(g, panel, space.taps);
               const Ahead<T> after =
                   all == nullptr || last ? Ahead<T>{} : Ahead<T>{kernels(g, panel + 1), plan.size_run()};
-              call.multiply_few(panel, space.v, all == nullptr ? space.taps : kernels(g, panel), after,
+              call.multiply_few(panel, block, space.v, all == nullptr ? space.taps : kernels(g, panel), after,
                                 space);
               call.finish_panel(g, panel, block, space.m, space);
               continue;
@@ -148,20 +148,20 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
   const int64_t groups = g.groups;
   const WinogradWindow window = winograd_window(g, role, beside);
   const bool kept = weight.kept != nullptr;
-  const WinogradPlan plan = winograd_plan(g, x, y, window, kept);
+  const WinogradPlan plan = winograd_plan(g, x, y, window, kept, most_terms);
   const int threads = threads_for(plan.one_block ? groups * std::max(plan.rows, plan.split.panels)
                                                  : groups * plan.blocks_h * plan.blocks_w * plan.chunks);
   // Else each thread prepares those of its panels.
-  const bool shared_kernels = kept || !(plan.one_block || plan.few);
+  const bool shared_kernels = kept || !(plan.one_block || (plan.few && plan.blocks_h == 1));
   const int64_t all_kernels = shared_kernels ? groups * plan.panels() * plan.size_kernels() : 0;
   const int64_t shared = plan.one_block ? groups * plan.size_v() : weight.scratch(all_kernels);
   const int64_t size_v = plan.one_block ? 0 : plan.size_v(),
-                size_u = plan.few         ? plan.w.points * kWinogradRun * plan.panel
+                size_u = plan.few         ? plan.w.points * plan.run * plan.panel
                          : plan.one_block ? plan.size_u()
                                           : 0;
-  const int64_t taps = !plan.few ? plan.h.taps * plan.w.taps * kFilterChannels * plan.panel
-                       : kept    ? 0
-                                 : plan.size_taps();
+  const int64_t taps = !plan.few        ? plan.h.taps * plan.w.taps * kFilterChannels * plan.panel
+                       : shared_kernels ? 0
+                                        : plan.size_taps();
   // Channels first: the pixels under the tiles, and the results of a panel, turned.
   const int64_t strip_rows = plan.one_block ? 1 : ceil_div(plan.rows, plan.blocks_h);
   const int64_t strip = plan.paired ? pairs_strip(plan.in_group, plan.h, plan.w, strip_rows, plan.cols)

@@ -110,7 +110,8 @@ ConvCounts conv_counts(const ConvGeometry& g, ConvUse use) {
   const double points = groups * batch * h.points * w.points, part = known(g.h) * known(g.w);
   const double kernels = groups * static_cast<double>(winograd_points(taps_h) * winograd_points(taps_w)) *
                          phases * part * channels * vectors;
-  const bool few = !weight && winograd_few(g, static_cast<int64_t>(batch * h.tiles * w.tiles), false);
+  const auto tiles = static_cast<int64_t>(batch * h.tiles * w.tiles);
+  const bool few = !weight && winograd_few(g, tiles, false) && !winograd_wide(g, tiles);
   auto& winograd = counts.winograd;
   winograd[few ? ConvCounts::kFewProducts : ConvCounts::kPointProducts] =
       points * phases * part * channels * vectors;

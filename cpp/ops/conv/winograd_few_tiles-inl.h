@@ -6,9 +6,13 @@
 namespace neocog::NEOCOG_ISA {
 namespace {
 
-// Tiles whose sums are made together, for two vectors of columns: half of the registers and more.
-template <class T>
-constexpr int kFewRows = Vec<T>::lanes == 16 ? 8 : 6;
+// Tiles whose sums are made together, for so many vectors of columns: half of the registers and more, as long
+// as 16 unrolled steps leave none of them in memory.
+template <class T, int NR>
+constexpr int kFewRows = Vec<T>::lanes < 16 ? 6
+                         : NR == 4          ? 5
+                         : NR == 3          ? 7
+                                            : 8;
 
 // Row R of G g, without its factor, of the taps (rows, columns) of a vector of kernels, `apart` elements from
 // each other.
@@ -44,79 +48,80 @@ NEOCOG_INLINE void filter_points_of_row(const Vec<T> (&g)[3], Vec<T> (&u)[6]) {
   u[5] = R == 5 ? g[2] : constant<T>(of_row[R]) * g[2];
 }
 
-// u (6 points of row R, channels, NR vectors of columns) of taps (channels, 9, NR vectors).
-template <class T, int NR, int R>
+// u (6 points of row R, Run channels, NR vectors of columns) of taps (channels, 9, NR vectors).
+template <class T, int NR, int Run, int R>
 NEOCOG_INLINE void filter_run(const T* taps, int64_t channels, T* u) {
   using V = Vec<T>;
   for (int64_t c = 0; c < channels; ++c, taps += 9 * NR * V::lanes, u += NR * V::lanes) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int j = 0; j < NR; ++j) {
       V row[3], points[6];
       filter_row<T, R>(taps + j * V::lanes, NR * V::lanes, row);
       filter_points_of_row<T, R>(row, points);
 #pragma GCC unroll 6
-      for (int s = 0; s < 6; ++s) points[s].store(u + (s * kWinogradRun * NR + j) * V::lanes);
+      for (int s = 0; s < 6; ++s) points[s].store(u + (s * Run * NR + j) * V::lanes);
     }
   }
 }
 
 // Sums of MR tiles at a point over a run of channels, added to m unless they are the first: each run has sums
 // of its own, as short chains of additions err less.
-template <class T, int MR, int NR>
+template <class T, int MR, int NR, int Run>
 NEOCOG_INLINE void few_tiles_sums(const T* v, const T* u, int64_t channels, T* m, bool first) {
   using V = Vec<T>;
   V acc[MR][NR];
 #pragma GCC unroll 8
   for (int i = 0; i < MR; ++i) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int j = 0; j < NR; ++j) acc[i][j] = V::zero();
   }
   const auto add_channel = [&](int64_t c) __attribute__((always_inline)) {
     V col[NR];
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int j = 0; j < NR; ++j) col[j] = V::load(u + (c * NR + j) * V::lanes);
 #pragma GCC unroll 8
     for (int i = 0; i < MR; ++i) {
-      const V x = V::set1(v[i * kWinogradRun + c]);
-#pragma GCC unroll 2
+      const V x = V::set1(v[i * Run + c]);
+#pragma GCC unroll 4
       for (int j = 0; j < NR; ++j) acc[i][j] = fma(x, col[j], acc[i][j]);
     }
   };
-  if (channels == kWinogradRun) {  // branch prediction misses the end of so short a loop
+  int64_t at = 0;
+  for (; at + kWinogradRun <= channels; at += kWinogradRun) {  // branches miss the end of so short a loop
 #pragma GCC unroll 16
-    for (int64_t c = 0; c < kWinogradRun; ++c) add_channel(c);
-  } else {
-    for (int64_t c = 0; c < channels; ++c) add_channel(c);
+    for (int c = 0; c < kWinogradRun; ++c) add_channel(at + c);
   }
+  for (; at < channels; ++at) add_channel(at);
 #pragma GCC unroll 8
   for (int i = 0; i < MR; ++i) {
-#pragma GCC unroll 2
+#pragma GCC unroll 4
     for (int j = 0; j < NR; ++j, m += V::lanes) (first ? acc[i][j] : V::load(m) + acc[i][j]).store(m);
   }
 }
 
-template <class T, int NR>
+template <class T, int NR, int Run>
 NEOCOG_INLINE void few_tiles(const WinogradFewTiles<T>& g) {
   using V = Vec<T>;
   constexpr int64_t kColumns = NR * V::lanes, kTaps = 9 * kColumns;
-  constexpr int kMost = kFewRows<T>;
+  constexpr int kMost = kFewRows<T, NR>;
   const T *taps = g.taps, *v = g.v;
-  for (int64_t c = 0; c < g.channels; c += kWinogradRun, taps += kWinogradRun * kTaps, v += g.run_v) {
-    const int64_t count = min64(kWinogradRun, g.channels - c), left = g.channels - c - count;
-    Fetch<T> ahead(left > 0 ? Ahead<T>{taps + count * kTaps, min64(left, kWinogradRun) * kTaps} : g.next);
-    const int64_t lines = ceil_div(ahead.end - ahead.at, kLineBytes * kWinogradMostPoints);
+  for (int64_t c = 0; c < g.channels; c += Run, taps += Run * kTaps, v += g.run_v) {
+    const int64_t count = min64(Run, g.channels - c), left = g.channels - c - count;
+    Fetch<T> ahead(left > 0 ? Ahead<T>{taps + count * kTaps, min64(left, Run) * kTaps} : g.next);
+    const int64_t blocks = kWinogradMostPoints * ceil_div(g.end[0] - g.begin[0], kMost);
+    const int64_t lines = ceil_div(ahead.end - ahead.at, kLineBytes * blocks);
     for (int64_t row = 0; row < 6; ++row) {
       with_constant<0, 1, 2, 3, 4, 5>(
-          row, [&]<int R>() __attribute__((always_inline)) { filter_run<T, NR, R>(taps, count, g.u); });
+          row, [&]<int R>() __attribute__((always_inline)) { filter_run<T, NR, Run, R>(taps, count, g.u); });
       const T* u = g.u;
-      for (int64_t p = row * 6; p < (row + 1) * 6; ++p, u += kWinogradRun * kColumns) {
-        ahead.next(lines);
+      for (int64_t p = row * 6; p < (row + 1) * 6; ++p, u += Run * kColumns) {
         const int64_t begin = g.begin[p], all = g.end[p] - begin, parts = ceil_div(all, kMost);
         for (int64_t i = 0; i < parts; ++i) {
+          ahead.next(lines);
           const int64_t t = begin + all * i / parts, end = begin + all * (i + 1) / parts;
           with_size<kMost>(end - t, [&]<int MR>() __attribute__((always_inline)) {
-            few_tiles_sums<T, MR, NR>(v + p * g.point_v + t * kWinogradRun, u, count,
-                                      g.m + p * g.point_m + t * kColumns, c == 0);
+            few_tiles_sums<T, MR, NR, Run>(v + p * g.point_v + t * Run, u, count,
+                                           g.m + p * g.point_m + t * kColumns, c == 0);
           });
         }
       }
@@ -126,11 +131,14 @@ NEOCOG_INLINE void few_tiles(const WinogradFewTiles<T>& g) {
 
 template <class T>
 void winograd_few_tiles(const WinogradFewTiles<T>& g) {
-  if (g.vectors == 1) {
-    few_tiles<T, 1>(g);
-  } else {
-    few_tiles<T, 2>(g);
+  const auto run = [&]<int Run, int... Vectors>() __attribute__((always_inline)) {
+    with_constant<Vectors...>(g.vectors,
+                              [&]<int NR>() __attribute__((always_inline)) { few_tiles<T, NR, Run>(g); });
+  };
+  if constexpr (Vec<T>::lanes == 16) {
+    if (g.run == kWinogradLongRun) return run.template operator()<kWinogradLongRun, 1, 2, 3, 4>();
   }
+  run.template operator()<kWinogradRun, 1, 2>();
 }
 
 }  // namespace

@@ -17,8 +17,9 @@ namespace neocog {
 inline constexpr int64_t kWinogradPixels = 6;
 inline constexpr int64_t kWinogradMostPoints = kWinogradPixels * kWinogradPixels;
 
-// Channels whose taps, and transformed kernels of one row of points, stay in the first-level cache.
-inline constexpr int64_t kWinogradRun = 16;
+// Channels whose taps, and transformed kernels of one row of points, stay in the first-level cache; and in
+// the second-level one, for panels of up to 4 vectors of AVX-512.
+inline constexpr int kWinogradRun = 16, kWinogradLongRun = 64;
 
 // A kernel, by its taps along each axis: 1, 3 or 5; or 1 or 2; or 4 and 4.
 constexpr bool winograd_has(int64_t taps_h, int64_t taps_w) {
@@ -78,12 +79,12 @@ struct WinogradOutput {
 template <class T>
 struct WinogradFewTiles {
   const T* taps;  // (channels, 9, vectors * lanes) of a panel of kernels
-  const T* v;     // (runs of kWinogradRun channels, 36 points, tiles, channels of the run)
-  int64_t point_v, run_v, channels, vectors;            // distances in v; 1 or 2 vectors
+  const T* v;     // (runs of `run` channels, one of the above, 36 points, tiles, channels of the run)
+  int64_t run, point_v, run_v, channels, vectors;       // distances in v; vectors as in gemm.h's panels
   std::array<int64_t, kWinogradMostPoints> begin, end;  // tiles that have a point
   T* m;  // (36 points, tiles, vectors * lanes) sums of products
   int64_t point_m;
-  T* u;           // workspace: 6 * kWinogradRun * vectors * lanes
+  T* u;           // workspace: 6 * run * vectors * lanes
   Ahead<T> next;  // what will be needed after this
 };
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
+#include <numeric>
 #include <type_traits>
 
 #include "core/parallel.h"
@@ -28,12 +30,17 @@ constexpr int64_t kOneBlockTiles = 48;
 constexpr int64_t kOneBlockVectors = 2;  // of a panel then
 // Up to so many tiles kernels are transformed each time they are used, run by run: kept ones, as taps are a
 // quarter of what would be read, and others, that would be written first. `More` tiles where so many pairs of
-// channels are more than the caches hold. All tiles are one block, and every thread transforms the inputs for
-// its panels: that takes less time than to fetch them from another one's cache.
+// channels are more than the caches hold; for kernels that are used once, any number.
 struct Few {
   int64_t tiles, more, pairs;
 };
-constexpr Few kFewKept{16, 48, 512 * 512}, kFewOnce{64, 128, 256 * 256};
+constexpr Few kFewKept{16, 48, 512 * 512}, kFewOnce{64, std::numeric_limits<int64_t>::max(), 160 * 160};
+// From so many on, with as many pairs, they take wider panels and longer runs of channels: products count
+// then, not transforms.
+constexpr int64_t kWideTiles = 48;
+// Tiles of a block of them: each block transforms the kernels, and every chunk of panels the block's inputs,
+// which takes less time than to fetch them from another thread's cache.
+constexpr int64_t kWideBlock = 128;
 // Runs of channels that are long enough to be read from all over the block; shorter ones stay together per
 // point.
 constexpr int64_t kLongRun = 128;
@@ -80,17 +87,33 @@ int64_t smaller_side(const ConvGeometry& g, int64_t h, int64_t w) {
   return std::min(g.h.kernel == 1 ? w : h / g.h.dilation, g.w.kernel == 1 ? h : w / g.w.dilation);
 }
 
+int64_t channel_pairs(const ConvGeometry& g) {
+  return g.in_channels / g.groups * (g.out_channels / g.groups);
+}
+
+// About `blocks`, at most `most`, of each of `others`, so that every thread gets as many: the next number
+// that does it, or the one before, if that is near.
+int64_t dealt_out(int64_t blocks, int64_t others, int64_t threads, int64_t most) {
+  const int64_t step = threads / std::gcd(threads, others), fewer = blocks / step * step;
+  if (blocks < step || fewer == blocks) return blocks;
+  if (blocks - fewer <= blocks / 8) return fewer;
+  return fewer + step <= most ? fewer + step : blocks;
+}
+
 }  // namespace
 
 bool winograd_few(const ConvGeometry& g, int64_t tiles, bool kept) {
   const Few& most = kept ? kFewKept : kFewOnce;
-  const int64_t pairs = g.in_channels / g.groups * (g.out_channels / g.groups);
-  return plain_3x3(g) && tiles <= (pairs < most.pairs ? most.tiles : most.more);
+  return plain_3x3(g) && tiles <= (channel_pairs(g) < most.pairs ? most.tiles : most.more);
+}
+
+bool winograd_wide(const ConvGeometry& g, int64_t tiles) {
+  return tiles >= kWideTiles && channel_pairs(g) >= kFewOnce.pairs;
 }
 
 template <class T>
 WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const Image<T>& y,
-                           const WinogradWindow& window, bool kept) {
+                           const WinogradWindow& window, bool kept, int64_t most_terms) {
   const GemmKernels<T>& kernels = gemm_kernels<T>();
   const int64_t groups = g.groups, in = x.c / groups, out = y.c / groups;
   const int64_t images = y.n * window.remainders();
@@ -98,9 +121,15 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const TileAxis h(ceil_div(y.h + window.before_h, window.step_h * window.out_h), winograd_taps(g.h), paired),
       w(ceil_div(y.w + window.before_w, window.step_w * window.out_w), winograd_taps(g.w), paired);
   const int64_t all = images * h.tiles * w.tiles;
-  const bool few = winograd_few(g, all, kept) && !window.beside;
+  const bool few = winograd_few(g, all, kept) && !window.beside && w.tiles <= kWideBlock;
   const bool one = !few && !kept && all <= kOneBlockTiles && !window.beside;
-  const int64_t vectors = one || few ? std::min(kernels.max_vectors, kOneBlockVectors) : kernels.max_vectors;
+  const bool wide = few && winograd_wide(g, all) && most_terms >= kWinogradLongRun &&
+                    kernels.max_vectors > kOneBlockVectors;
+  const int64_t vectors =
+      wide ? std::clamp(ceil_div(ceil_div(out, kernels.lanes), static_cast<int64_t>(threads_for(all))),
+                        kOneBlockVectors, kernels.max_vectors)
+      : one || few ? std::min(kernels.max_vectors, kOneBlockVectors)
+                   : kernels.max_vectors;
   WinogradPlan plan{in,
                     out,
                     kernels.lanes,
@@ -127,7 +156,14 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const int64_t depth = plan.at_once * in;
   plan.rows = images * plan.h.tiles;
   if (few) {
-    plan.chunks = std::min(plan.split.panels, ceil_div(threads_for(groups * plan.split.panels), groups));
+    // Panels are shared out where that gives each thread as many, else blocks are.
+    const int64_t threads = threads_for(all), of_group = ceil_div(threads, groups);
+    int64_t blocks = ceil_div(all, kWideBlock);
+    if (blocks > 1 || plan.split.panels % of_group != 0) blocks = round_up(blocks, of_group);
+    plan.blocks_h =
+        std::clamp(blocks, int64_t{1}, std::min(plan.rows, std::max<int64_t>(1, all / kFewTiles)));
+    plan.chunks = std::min(plan.split.panels, ceil_div(of_group, plan.blocks_h));
+    plan.tiles = ceil_div(plan.rows, plan.blocks_h) * plan.w.tiles;
   } else if (!one) {
     const int64_t sums = plan.at_once < plan.in_phases ? plan.split.vectors * plan.lanes : plan.panel;
     const int64_t bytes = plan.points() * (depth + sums) * static_cast<int64_t>(sizeof(T));
@@ -146,11 +182,12 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
            (high - 1) * plan.cols >= kFewTiles)
       --high;
     plan.blocks_h = ceil_div(plan.rows, high);
+    if (!window.beside) plan.blocks_h = dealt_out(plan.blocks_h, groups * plan.blocks_w, threads, plan.rows);
     plan.tiles = ceil_div(plan.rows, plan.blocks_h) * plan.cols;
     const int64_t items = groups * plan.blocks_w * plan.blocks_h;
     if (items < threads) plan.chunks = std::min(plan.split.panels, ceil_div(threads, items));
   }
-  plan.run = few ? kWinogradRun : depth;
+  plan.run = wide ? kWinogradLongRun : few ? kWinogradRun : depth;
   const bool by_point = few || depth < kLongRun;
   plan.point_v = by_point ? round_up(plan.tiles * plan.run, kLine) + kLine : depth;
   plan.tile_v = by_point ? plan.run : plan.points() * depth;
@@ -182,7 +219,7 @@ bool winograd_suits_weight(const ConvGeometry& g) {
 
 #define NEOCOG_INSTANTIATE(T)                                                                         \
   template WinogradPlan winograd_plan<T>(const ConvGeometry&, const Image<const T>&, const Image<T>&, \
-                                         const WinogradWindow&, bool);                                \
+                                         const WinogradWindow&, bool, int64_t);                       \
   template bool winograd_suits<T>(const ConvGeometry&, WeightRole);                                   \
   template bool winograd_suits_weight<T>(const ConvGeometry&);
 NEOCOG_INSTANTIATE(float)

@@ -147,34 +147,41 @@ struct WinogradPlan {
   int64_t size_taps() const { return in_group * h.taps * w.taps * panel; }
   int64_t size_run() const { return std::min(run, in_group) * h.taps * w.taps * panel; }
   int64_t size_kernels() const { return few ? size_taps() : size_u(); }
-  // The order of tiles, for `few`: those that have any one point are side by side if the tiles that lack
-  // width alone come first, then those that lack nothing, height, and both.
-  TilePlaces places() const {
-    const int64_t low = low_rows(rows), narrow = narrow_cols();
-    return {(rows - low) * narrow, (rows - low) * (w.tiles - narrow), low * (w.tiles - narrow), low * narrow};
+  // The order of tiles of a block, for `few`, whose blocks are whole rows: those that have any one point are
+  // side by side if the tiles that lack width alone come first, then those that lack nothing, height, and
+  // both.
+  TilePlaces places(const TileBlock& block) const {
+    const int64_t low = low_rows(block.row0, block.row1), high = block.row1 - block.row0 - low,
+                  narrow = narrow_cols(), wide = w.tiles - narrow;
+    return {high * narrow, high * wide, low * wide, low * narrow};
   }
-  int64_t place(int64_t row, int64_t col) const {
-    const TilePlaces all = places();
-    const int64_t lows = low_rows(row), wide = w.tiles - narrow_cols();
-    if (low_rows(row + 1) > lows)
+  int64_t place(int64_t row, int64_t col, const TileBlock& block) const {
+    const TilePlaces all = places(block);
+    const int64_t lows = low_rows(block.row0, row), highs = row - block.row0 - lows,
+                  wide = w.tiles - narrow_cols();
+    if (low_rows(row, row + 1) > 0)
       return all.narrow + all.full + (col < wide ? lows * wide + col : all.low + lows);
-    return col < wide ? all.narrow + (row - lows) * wide + col : row - lows;
+    return col < wide ? all.narrow + highs * wide + col : highs;
   }
   TileBlock block(int64_t i, int64_t j) const {
     return {rows * i / blocks_h, rows * (i + 1) / blocks_h, j * cols, std::min(w.tiles, (j + 1) * cols)};
   }
 
  private:
-  // Rows before this one, and columns, that lack outputs.
-  int64_t low_rows(int64_t row) const { return h.last < h.tile ? row / h.tiles : 0; }
+  // Rows from `begin` to `end`, and columns, that lack outputs.
+  int64_t low_rows(int64_t begin, int64_t end) const {
+    return h.last < h.tile ? end / h.tiles - begin / h.tiles : 0;
+  }
   int64_t narrow_cols() const { return w.last < w.tile ? 1 : 0; }
 };
 
-// Whether kernels are transformed at each use, with so many tiles in all images.
+// Whether kernels are transformed at each use, with so many tiles in all images, and whether those are then
+// taken in wide panels and long runs.
 bool winograd_few(const ConvGeometry&, int64_t tiles, bool kept);
+bool winograd_wide(const ConvGeometry&, int64_t tiles);
 
 template <class T>
 WinogradPlan winograd_plan(const ConvGeometry&, const Image<const T>& x, const Image<T>& y,
-                           const WinogradWindow&, bool kept);
+                           const WinogradWindow&, bool kept, int64_t most_terms);
 
 }  // namespace neocog
