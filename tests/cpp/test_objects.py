@@ -82,8 +82,8 @@ def test_an_instruction_set_leaves_no_symbol_that_another_could_share(source, tm
 
 @pytest.mark.parametrize(
     ("source", "functions", "least"),
-    [(GEMM, "", 500), (GROUPS, "", 500), (WINOGRAD, "few_tiles", 100)],
-    ids=["gemm", "winograd_groups", "winograd_few_tiles"],
+    [(GEMM, "", 500), (GROUPS, "", 500), (WINOGRAD, "from_taps", 100)],
+    ids=["gemm", "winograd_groups", "winograd_from_taps"],
 )
 def test_products_keep_their_sums_in_registers(source, functions, least, tmp_path):
     assembly = output_of("objdump", "-d", "-C", "--no-show-raw-insn", compiled(source, tmp_path, "-O3"))

@@ -2,7 +2,7 @@
 #include "core/constant.h"
 #include "core/simd/larger.h"
 #include "core/window.h"
-#include "ops/conv/winograd_few_tiles-inl.h"
+#include "ops/conv/winograd_from_taps-inl.h"
 #include "ops/conv/winograd_kernels.h"
 
 namespace neocog::NEOCOG_ISA {
@@ -378,7 +378,7 @@ template <class T>
 constexpr WinogradKernels<T> kWinogradTable = {
     &winograd_filter<T>,    &winograd_input<T>,    &winograd_input_rows<T>,
     &winograd_input_row<T>, &winograd_output<T>,   &winograd_output_pooled<T>,
-    &winograd_few_tiles<T>, &winograd_gradient<T>, &winograd_weight<T>};
+    &winograd_from_taps<T>, &winograd_gradient<T>, &winograd_weight<T>};
 
 }  // namespace
 

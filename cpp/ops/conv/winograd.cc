@@ -42,13 +42,13 @@ void run_one_block(const WinogradCall<T>& call, T* v, const std::vector<Winograd
 template <class T>
 void prepare_all(const WinogradCall<T>& call, T* all, const std::vector<WinogradWorkspace<T>>& spaces) {
   const WinogradPlan& plan = call.plan;
-  const int64_t parts = plan.few ? 1 : ceil_div(plan.in_group, kFilterChannels);
+  const int64_t parts = plan.from_taps ? 1 : ceil_div(plan.in_group, kFilterChannels);
   parallel_for(call.geometry.groups * plan.panels() * parts, static_cast<int>(spaces.size()),
                [&](int64_t item, int thread) {
                  const int64_t part = item % parts, index = item / parts;
                  const int64_t g = index / plan.panels(), panel = index % plan.panels();
                  T* const to = all + index * plan.size_kernels();
-                 if (plan.few) return call.filters.pack_panel(g, panel, to);
+                 if (plan.from_taps) return call.filters.pack_panel(g, panel, to);
                  call.filters.transform_kernels(g, panel, plan.in_group * part / parts,
                                                 plan.in_group * (part + 1) / parts, spaces[thread].taps, to);
                });
@@ -80,12 +80,12 @@ void run_blocks(const WinogradCall<T>& call, const T* all, const std::vector<Win
           call.transform_inputs(g, block, block, place, end, space, space.v);
           for (int64_t panel = panel0; panel < panel1; ++panel) {
             const bool last = panel + 1 == panel1;
-            if (plan.few) {
+            if (plan.from_taps) {
               if (all == nullptr) call.filters.pack_panel(g, panel, space.taps);
               const Ahead<T> after =
                   all == nullptr || last ? Ahead<T>{} : Ahead<T>{kernels(g, panel + 1), plan.size_run()};
-              call.multiply_few(panel, block, space.v, all == nullptr ? space.taps : kernels(g, panel), after,
-                                space);
+              call.multiply_from_taps(panel, block, space.v, all == nullptr ? space.taps : kernels(g, panel),
+                                      after, space);
               call.finish_panel(g, panel, block, space.m, space);
               continue;
             }
@@ -152,14 +152,14 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
   const int threads = threads_for(plan.one_block ? groups * std::max(plan.rows, plan.split.panels)
                                                  : groups * plan.blocks_h * plan.blocks_w * plan.chunks);
   // Else each thread prepares those of its panels.
-  const bool shared_kernels = kept || !(plan.one_block || (plan.few && plan.blocks_h == 1));
+  const bool shared_kernels = kept || !(plan.one_block || (plan.from_taps && plan.blocks_h == 1));
   const int64_t all_kernels = shared_kernels ? groups * plan.panels() * plan.size_kernels() : 0;
   const int64_t shared = plan.one_block ? groups * plan.size_v() : weight.scratch(all_kernels);
   const int64_t size_v = plan.one_block ? 0 : plan.size_v(),
-                size_u = plan.few         ? plan.w.points * plan.run * plan.panel
+                size_u = plan.from_taps   ? plan.w.points * plan.run * plan.panel
                          : plan.one_block ? plan.size_u()
                                           : 0;
-  const int64_t taps = !plan.few        ? plan.h.taps * plan.w.taps * kFilterChannels * plan.panel
+  const int64_t taps = !plan.from_taps  ? plan.h.taps * plan.w.taps * kFilterChannels * plan.panel
                        : shared_kernels ? 0
                                         : plan.size_taps();
   // Channels first: the pixels under the tiles, and the results of a panel, turned.
@@ -198,7 +198,7 @@ void winograd_conv(const ConvGeometry& g, Image<const T> x, std::type_identity_t
                              most_terms};
   const T* all = nullptr;
   if (shared_kernels) {
-    const KeptWeights::Key key{plan.few ? kWinogradTaps : kWinogradKernels,
+    const KeptWeights::Key key{plan.from_taps ? kWinogradTaps : kWinogradKernels,
                                gemm_kernels<T>().lanes,
                                static_cast<int64_t>(role),
                                groups,

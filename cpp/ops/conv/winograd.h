@@ -26,7 +26,7 @@ inline constexpr int64_t kWinogradTerms = 128;
 // values,
 //   |error| <= (channels of x / groups + 20) * eps * |A^T| (sum over c of |G w G^T| * (|B^T| |x| |B|)) |A|
 // for every tile, before the activation; with stride 2, forward, the channels are those of all phases of x.
-// Where kernels are transformed at each use (winograd_few_tiles-inl.h), run by run of r channels, 16, or 64
+// Where kernels are transformed at each use (winograd_from_taps-inl.h), run by run of r channels, 16, or 64
 // with AVX-512 from 48 tiles and 160 x 160 pairs of channels on, c = channels of x / groups:
 //   |error| <= eps * |A^T| (sum over c of ((min(c, r) + c / r + 20) * |G w G^T| + 4 * |G| |w| |G^T|)
 //                                         * (|B^T| |x| |B|)) |A|.

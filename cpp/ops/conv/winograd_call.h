@@ -60,7 +60,8 @@ struct WinogradCall {
 
   // Where a tile of a block lies among its inputs and its sums.
   int64_t place(int64_t row, int64_t col, const TileBlock& block) const {
-    return plan.few ? plan.place(row, col, block) : (row - block.row0) * block.cols() + col - block.col0;
+    return plan.from_taps ? plan.place(row, col, block)
+                          : (row - block.row0) * block.cols() + col - block.col0;
   }
 
   // Which tiles have a point: all; those full in height; in width; in both.
@@ -126,19 +127,19 @@ struct WinogradCall {
   }
 
   // The same of all phases, from the taps of the panel.
-  void multiply_few(int64_t panel, const TileBlock& block, const T* v, const T* taps, Ahead<T> after,
-                    const WinogradWorkspace<T>& space) const {
+  void multiply_from_taps(int64_t panel, const TileBlock& block, const T* v, const T* taps, Ahead<T> after,
+                          const WinogradWorkspace<T>& space) const {
     const int64_t columns = filters.width(panel);
     const TilePlaces places = plan.places(block);
-    WinogradFewTiles<T> few{
+    WinogradFromTaps<T> products{
         taps, v,  plan.run, plan.point_v,          plan.run_v, plan.in_group, columns / plan.lanes,
         {},   {}, space.m,  plan.point_m(columns), space.u,    after};
     for (int64_t p = 0; p < plan.points(); ++p) {
       const bool low = (kind_of(p) & 1) == 0, narrow = (kind_of(p) & 2) == 0;
-      few.begin[p] = narrow ? 0 : places.narrow;
-      few.end[p] = places.narrow + places.full + (low ? places.low + (narrow ? places.corners : 0) : 0);
+      products.begin[p] = narrow ? 0 : places.narrow;
+      products.end[p] = places.narrow + places.full + (low ? places.low + (narrow ? places.corners : 0) : 0);
     }
-    winograd_kernels<T>().few_tiles(few);
+    winograd_kernels<T>().from_taps(products);
   }
 
   // Whether a phase of the outputs has no products at a point.

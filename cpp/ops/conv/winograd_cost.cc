@@ -111,13 +111,13 @@ ConvCounts conv_counts(const ConvGeometry& g, ConvUse use) {
   const double kernels = groups * static_cast<double>(winograd_points(taps_h) * winograd_points(taps_w)) *
                          phases * part * channels * vectors;
   const auto tiles = static_cast<int64_t>(batch * h.tiles * w.tiles);
-  const bool few = !weight && winograd_few(g, tiles, false) && !winograd_wide(g, tiles);
+  const bool from_taps = !weight && winograd_reads_taps(g, tiles, false) && !winograd_wide(g, tiles);
   auto& winograd = counts.winograd;
-  winograd[few ? ConvCounts::kFewProducts : ConvCounts::kPointProducts] =
+  winograd[from_taps ? ConvCounts::kProductsFromTaps : ConvCounts::kPointProducts] =
       points * phases * part * channels * vectors;
   winograd[ConvCounts::kInputs] = points * (transposed ? 1 : phases) * in_vectors;
   winograd[ConvCounts::kOutputs] = points * (transposed ? phases : 1) * vectors;
-  winograd[few          ? ConvCounts::kFewKernels
+  winograd[from_taps    ? ConvCounts::kKernelsFromTaps
            : phases > 1 ? ConvCounts::kKernelsApart
                         : ConvCounts::kKernels] = kernels;
   return counts;

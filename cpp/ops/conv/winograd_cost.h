@@ -31,12 +31,12 @@ struct ConvCounts {
   };
   enum Winograd : size_t {
     kPointProducts,
-    kFewProducts,  // of few tiles (winograd_few_tiles-inl.h)
+    kProductsFromTaps,  // of kernels that are transformed at each use (winograd_from_taps-inl.h)
     kInputs,
     kOutputs,
     kKernels,
     kKernelsApart,  // of phases
-    kFewKernels,
+    kKernelsFromTaps,
     kMoved,  // elements (space_to_depth.h)
     kMovedKernels,
     kWinogradCounts

@@ -34,7 +34,7 @@ struct WinogradFilters {
     }
   }
 
-  // taps (channels, taps, columns of a panel), for few_tiles.
+  // taps (channels, taps, columns of a panel), for from_taps.
   void pack_panel(int64_t g, int64_t panel, T* taps) const {
     const int64_t of_channel = plan.h.taps * plan.w.taps * width(panel);
     for (int64_t c = 0; c < plan.in_group; c += kFilterChannels) {

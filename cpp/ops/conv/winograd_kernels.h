@@ -75,9 +75,10 @@ struct WinogradOutput {
   int64_t pooled_h = 0, pooled_w = 0;  // strides
 };
 
-// So few tiles that reading transformed kernels would take longer than transforming them again.
+// For so few tiles, or kernels that are used so seldom, that reading transformed ones would take longer than
+// to transform them again.
 template <class T>
-struct WinogradFewTiles {
+struct WinogradFromTaps {
   const T* taps;  // (channels, 9, vectors * lanes) of a panel of kernels
   const T* v;     // (runs of `run` channels, one of the above, 36 points, tiles, channels of the run)
   int64_t run, point_v, run_v, channels, vectors;       // distances in v; vectors as in gemm.h's panels
@@ -106,7 +107,7 @@ struct WinogradKernels {
   void (*output_pooled)(const WinogradOutput<T>&);  // with maxima, for tiles that may have some
   // Products with kernels of 3x3 that are transformed, in T, at each use, a run of channels at a time: the
   // taps are a quarter of the transformed kernels.
-  void (*few_tiles)(const WinogradFewTiles<T>&);
+  void (*from_taps)(const WinogradFromTaps<T>&);
   // The weight gradient on the same tiles and points: G^T [sum of (A dy A^T) * (B^T x B)] G.
   // v[p * v_stride + c] = (A d_c A^T)[p] with d_c[t] = pixel[t][c], t of a full tile, c < channels.
   void (*gradient)(int64_t taps_h, int64_t taps_w, const T* const* pixel, int64_t channels, T* v,

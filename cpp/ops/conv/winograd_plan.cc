@@ -31,10 +31,11 @@ constexpr int64_t kOneBlockVectors = 2;  // of a panel then
 // Up to so many tiles kernels are transformed each time they are used, run by run: kept ones, as taps are a
 // quarter of what would be read, and others, that would be written first. `More` tiles where so many pairs of
 // channels are more than the caches hold; for kernels that are used once, any number.
-struct Few {
+struct FromTaps {
   int64_t tiles, more, pairs;
 };
-constexpr Few kFewKept{16, 48, 512 * 512}, kFewOnce{64, std::numeric_limits<int64_t>::max(), 160 * 160};
+constexpr FromTaps kTapsKept{16, 48, 512 * 512},
+    kTapsOnce{64, std::numeric_limits<int64_t>::max(), 160 * 160};
 // From so many on, with as many pairs, they take wider panels and longer runs of channels: products count
 // then, not transforms.
 constexpr int64_t kWideTiles = 48;
@@ -102,13 +103,13 @@ int64_t dealt_out(int64_t blocks, int64_t others, int64_t threads, int64_t most)
 
 }  // namespace
 
-bool winograd_few(const ConvGeometry& g, int64_t tiles, bool kept) {
-  const Few& most = kept ? kFewKept : kFewOnce;
+bool winograd_reads_taps(const ConvGeometry& g, int64_t tiles, bool kept) {
+  const FromTaps& most = kept ? kTapsKept : kTapsOnce;
   return plain_3x3(g) && tiles <= (channel_pairs(g) < most.pairs ? most.tiles : most.more);
 }
 
 bool winograd_wide(const ConvGeometry& g, int64_t tiles) {
-  return tiles >= kWideTiles && channel_pairs(g) >= kFewOnce.pairs;
+  return tiles >= kWideTiles && channel_pairs(g) >= kTapsOnce.pairs;
 }
 
 template <class T>
@@ -121,15 +122,15 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
   const TileAxis h(ceil_div(y.h + window.before_h, window.step_h * window.out_h), winograd_taps(g.h), paired),
       w(ceil_div(y.w + window.before_w, window.step_w * window.out_w), winograd_taps(g.w), paired);
   const int64_t all = images * h.tiles * w.tiles;
-  const bool few = winograd_few(g, all, kept) && !window.beside && w.tiles <= kWideBlock;
-  const bool one = !few && !kept && all <= kOneBlockTiles && !window.beside;
-  const bool wide = few && winograd_wide(g, all) && most_terms >= kWinogradLongRun &&
+  const bool from_taps = winograd_reads_taps(g, all, kept) && !window.beside && w.tiles <= kWideBlock;
+  const bool one = !from_taps && !kept && all <= kOneBlockTiles && !window.beside;
+  const bool wide = from_taps && winograd_wide(g, all) && most_terms >= kWinogradLongRun &&
                     kernels.max_vectors > kOneBlockVectors;
   const int64_t vectors =
       wide ? std::clamp(ceil_div(ceil_div(out, kernels.lanes), static_cast<int64_t>(threads_for(all))),
                         kOneBlockVectors, kernels.max_vectors)
-      : one || few ? std::min(kernels.max_vectors, kOneBlockVectors)
-                   : kernels.max_vectors;
+      : one || from_taps ? std::min(kernels.max_vectors, kOneBlockVectors)
+                         : kernels.max_vectors;
   WinogradPlan plan{in,
                     out,
                     kernels.lanes,
@@ -142,7 +143,7 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
                     paired,
                     0,
                     one,
-                    few,
+                    from_taps,
                     1,
                     1,
                     1,
@@ -155,7 +156,7 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
                     vectors * kernels.lanes};
   const int64_t depth = plan.at_once * in;
   plan.rows = images * plan.h.tiles;
-  if (few) {
+  if (from_taps) {
     // Panels are shared out where that gives each thread as many, else blocks are.
     const int64_t threads = threads_for(all), of_group = ceil_div(threads, groups);
     int64_t blocks = ceil_div(all, kWideBlock);
@@ -187,11 +188,11 @@ WinogradPlan winograd_plan(const ConvGeometry& g, const Image<const T>& x, const
     const int64_t items = groups * plan.blocks_w * plan.blocks_h;
     if (items < threads) plan.chunks = std::min(plan.split.panels, ceil_div(threads, items));
   }
-  plan.run = wide ? kWinogradLongRun : few ? kWinogradRun : depth;
-  const bool by_point = few || depth < kLongRun;
+  plan.run = wide ? kWinogradLongRun : from_taps ? kWinogradRun : depth;
+  const bool by_point = from_taps || depth < kLongRun;
   plan.point_v = by_point ? round_up(plan.tiles * plan.run, kLine) + kLine : depth;
   plan.tile_v = by_point ? plan.run : plan.points() * depth;
-  plan.run_v = few ? plan.points() * plan.point_v : 0;
+  plan.run_v = from_taps ? plan.points() * plan.point_v : 0;
   return plan;
 }
 

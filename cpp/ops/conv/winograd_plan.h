@@ -124,7 +124,7 @@ struct WinogradPlan {
   bool paired;
   int64_t rows;                         // of tiles, in all images
   bool one_block;                       // kernels are not kept, but transformed where they are used
-  bool few;                             // kernels are transformed each time they are used, from their taps
+  bool from_taps;                       // kernels are transformed each time they are used, from their taps
   int64_t blocks_h, blocks_w, chunks;   // blocks, and items that share a block's inputs
   int64_t cols;                         // of tiles, in all blocks but the last of a row
   int64_t tiles;                        // of the largest block
@@ -134,7 +134,7 @@ struct WinogradPlan {
   int64_t panels() const { return split.panels * out_phases; }  // phases of the same columns side by side
   int64_t points() const { return h.points * w.points; }
   int64_t size_v() const {
-    return few ? ceil_div(in_group, run) * run_v : std::max(tiles * tile_v, points() * point_v);
+    return from_taps ? ceil_div(in_group, run) * run_v : std::max(tiles * tile_v, points() * point_v);
   }
   // Sums of products, from a point to the next; those of a panel; of all, if the phases of the inputs are
   // added up one by one.
@@ -143,13 +143,13 @@ struct WinogradPlan {
   int64_t size_m() const { return at_once < in_phases ? panel_m(split.panels) : points() * point_m(panel); }
   int64_t point_u(int64_t width) const { return in_phases * in_group * width + kWinogradLine; }
   int64_t size_u() const { return points() * point_u(panel); }
-  // The taps of a panel, and of a run of its channels, for `few`.
+  // The taps of a panel, and of a run of its channels, for `from_taps`.
   int64_t size_taps() const { return in_group * h.taps * w.taps * panel; }
   int64_t size_run() const { return std::min(run, in_group) * h.taps * w.taps * panel; }
-  int64_t size_kernels() const { return few ? size_taps() : size_u(); }
-  // The order of tiles of a block, for `few`, whose blocks are whole rows: those that have any one point are
-  // side by side if the tiles that lack width alone come first, then those that lack nothing, height, and
-  // both.
+  int64_t size_kernels() const { return from_taps ? size_taps() : size_u(); }
+  // The order of tiles of a block, for `from_taps`, whose blocks are whole rows: those that have any one
+  // point are side by side if the tiles that lack width alone come first, then those that lack nothing,
+  // height, and both.
   TilePlaces places(const TileBlock& block) const {
     const int64_t low = low_rows(block.row0, block.row1), high = block.row1 - block.row0 - low,
                   narrow = narrow_cols(), wide = w.tiles - narrow;
@@ -177,7 +177,7 @@ struct WinogradPlan {
 
 // Whether kernels are transformed at each use, with so many tiles in all images, and whether those are then
 // taken in wide panels and long runs.
-bool winograd_few(const ConvGeometry&, int64_t tiles, bool kept);
+bool winograd_reads_taps(const ConvGeometry&, int64_t tiles, bool kept);
 bool winograd_wide(const ConvGeometry&, int64_t tiles);
 
 template <class T>

@@ -1,5 +1,5 @@
-// Winograd's method for a few tiles: kernels are transformed where they are multiplied; no include guard on
-// purpose.
+// Winograd's products with kernels that are transformed where they are multiplied, from their taps; no
+// include guard on purpose.
 #include "core/constant.h"
 #include "ops/conv/winograd_points-inl.h"
 
@@ -9,10 +9,10 @@ namespace {
 // Tiles whose sums are made together, for so many vectors of columns: half of the registers and more, as long
 // as 16 unrolled steps leave none of them in memory.
 template <class T, int NR>
-constexpr int kFewRows = Vec<T>::lanes < 16 ? 6
-                         : NR == 4          ? 5
-                         : NR == 3          ? 7
-                                            : 8;
+constexpr int kTapsRows = Vec<T>::lanes < 16 ? 6
+                          : NR == 4          ? 5
+                          : NR == 3          ? 7
+                                             : 8;
 
 // Row R of G g, without its factor, of the taps (rows, columns) of a vector of kernels, `apart` elements from
 // each other.
@@ -67,7 +67,7 @@ NEOCOG_INLINE void filter_run(const T* taps, int64_t channels, T* u) {
 // Sums of MR tiles at a point over a run of channels, added to m unless they are the first: each run has sums
 // of its own, as short chains of additions err less.
 template <class T, int MR, int NR, int Run>
-NEOCOG_INLINE void few_tiles_sums(const T* v, const T* u, int64_t channels, T* m, bool first) {
+NEOCOG_INLINE void taps_sums(const T* v, const T* u, int64_t channels, T* m, bool first) {
   using V = Vec<T>;
   V acc[MR][NR];
 #pragma GCC unroll 8
@@ -100,10 +100,10 @@ NEOCOG_INLINE void few_tiles_sums(const T* v, const T* u, int64_t channels, T* m
 }
 
 template <class T, int NR, int Run>
-NEOCOG_INLINE void few_tiles(const WinogradFewTiles<T>& g) {
+NEOCOG_INLINE void from_taps(const WinogradFromTaps<T>& g) {
   using V = Vec<T>;
   constexpr int64_t kColumns = NR * V::lanes, kTaps = 9 * kColumns;
-  constexpr int kMost = kFewRows<T, NR>;
+  constexpr int kMost = kTapsRows<T, NR>;
   const T *taps = g.taps, *v = g.v;
   for (int64_t c = 0; c < g.channels; c += Run, taps += Run * kTaps, v += g.run_v) {
     const int64_t count = min64(Run, g.channels - c), left = g.channels - c - count;
@@ -120,8 +120,8 @@ NEOCOG_INLINE void few_tiles(const WinogradFewTiles<T>& g) {
           ahead.next(lines);
           const int64_t t = begin + all * i / parts, end = begin + all * (i + 1) / parts;
           with_size<kMost>(end - t, [&]<int MR>() __attribute__((always_inline)) {
-            few_tiles_sums<T, MR, NR, Run>(v + p * g.point_v + t * Run, u, count,
-                                           g.m + p * g.point_m + t * kColumns, c == 0);
+            taps_sums<T, MR, NR, Run>(v + p * g.point_v + t * Run, u, count,
+                                      g.m + p * g.point_m + t * kColumns, c == 0);
           });
         }
       }
@@ -130,10 +130,10 @@ NEOCOG_INLINE void few_tiles(const WinogradFewTiles<T>& g) {
 }
 
 template <class T>
-void winograd_few_tiles(const WinogradFewTiles<T>& g) {
+void winograd_from_taps(const WinogradFromTaps<T>& g) {
   const auto run = [&]<int Run, int... Vectors>() __attribute__((always_inline)) {
     with_constant<Vectors...>(g.vectors,
-                              [&]<int NR>() __attribute__((always_inline)) { few_tiles<T, NR, Run>(g); });
+                              [&]<int NR>() __attribute__((always_inline)) { from_taps<T, NR, Run>(g); });
   };
   if constexpr (Vec<T>::lanes == 16) {
     if (g.run == kWinogradLongRun) return run.template operator()<kWinogradLongRun, 1, 2, 3, 4>();
