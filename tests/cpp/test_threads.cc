@@ -162,11 +162,16 @@ void ops_give_the_same_bits(Layout layout) {
     same_bits_for_any_number_of_threads("conv_backward_weight", o * c / groups * 9,
                                         [&](float* dw) { conv_backward_weight<float>(g, input, grad, dw); });
   }
-  // Winograd's method: one block of tiles, many blocks, and every remainder of a dilated kernel.
-  for (const int64_t size : {int64_t{12}, int64_t{46}}) {
+  // Winograd's method: one block of tiles, many blocks, and every remainder of a dilated kernel; and kernels
+  // that are transformed at each use, panels or blocks of which are shared out.
+  struct Square {
+    int64_t size, channels;
+  };
+  for (const Square& square : {Square{12, 40}, Square{46, 40}, Square{20, 160}}) {
+    const int64_t size = square.size, channels = square.channels;
     for (const int64_t dilation : {int64_t{1}, int64_t{2}}) {
       const WindowAxis axis{size, 3, 1, dilation, dilation, dilation};
-      const int64_t channels = 40, values = n * channels * size * size;
+      const int64_t values = n * channels * size * size;
       const ConvGeometry g{n, channels, channels, 1, axis, axis};
       const std::vector<float> from = random_values(values, 5),
                                kernels = random_values(channels * channels * 9, 6);
